@@ -1,0 +1,57 @@
+"""Every metric: its name, kind, labels and a sentence. Labels are bounded: ids that the workspace declares, and registered names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple
+
+
+class Metric(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        name: Prometheus name.
+        kind: Kind of metric.
+        labels: Label names.
+        sentence: What it counts.
+        buckets: Upper bounds of a histogram, in the unit of its name.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    sentence: str
+    buckets: tuple[float, ...] = ()
+
+
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+_METRICS: Final = (
+    Metric("headrace_ingest_requests_total", "counter", ("endpoint", "status"), "Requests answered by the collector."),
+    Metric("headrace_ingest_events_total", "counter", ("source", "outcome"), "Events taken or refused by the collector."),
+    Metric("headrace_ingest_retries_total", "counter", ("source",), "Requests that a client marked as a retry."),
+    Metric("headrace_ingest_request_seconds", "histogram", ("endpoint",), "From the request's last byte to its answer.", _SECONDS),
+    Metric("headrace_records_in_total", "counter", ("processor",), "Records read."),
+    Metric("headrace_records_passed_total", "counter", ("processor",), "Records that went on."),
+    Metric("headrace_records_dropped_total", "counter", ("processor", "reason"), "Records dropped as meant."),
+    Metric("headrace_records_dead_total", "counter", ("processor", "reason"), "Records written to dead letters."),
+    Metric("headrace_records_blocked_total", "counter", ("processor", "reason"), "Records held back by a plan or privacy rule."),
+    Metric("headrace_records_withheld_total", "counter", ("processor", "destination", "reason"), "Events that a destination did not get."),
+    Metric("headrace_records_out_total", "counter", ("processor", "lane"), "Records written, by lane."),
+    Metric("headrace_transactions_total", "counter", ("processor", "outcome"), "Transactions by outcome: committed, refused, uncertain, fenced."),
+    Metric("headrace_transaction_seconds", "histogram", ("processor",), "From the first record taken to the commit.", _SECONDS),
+    Metric("headrace_batch_records", "histogram", ("processor",), "Records in one transaction.", (1, 10, 50, 100, 500, 1000, 5000, 10_000)),
+    Metric("headrace_end_to_end_seconds", "histogram", ("processor",), "From the collector's received_at to the commit here.", _SECONDS),
+    Metric("headrace_lag_records", "gauge", ("processor", "partition"), "Records of the input not read yet."),
+    Metric("headrace_deliveries_total", "counter", ("destination", "status"), "Delivery attempts by HTTP status; 0 is a network error."),
+    Metric("headrace_delivery_seconds", "histogram", ("destination",), "Latency of delivery attempts.", _SECONDS),
+    Metric("headrace_destination_parked", "gauge", ("destination",), "1 while a destination is parked."),
+    Metric("headrace_dedup_window_seconds", "gauge", ("processor", "partition"), "How far back dedup remembers."),
+    Metric("headrace_lake_rows_total", "counter", ("storage",), "Rows committed to a lake."),
+    Metric("headrace_lake_commit_seconds", "histogram", ("storage",), "Time to write and commit one manifest record.", _SECONDS),
+    Metric("headrace_config_version", "gauge", ("processor",), "Version of the configuration in use."),
+)
+
+METRICS: Final[Mapping[str, Metric]] = MappingProxyType({metric.name: metric for metric in _METRICS})
+"""Every metric by name."""

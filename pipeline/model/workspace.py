@@ -1,0 +1,135 @@
+"""What a workspace declares: sources, destinations and storage, as plain values (design: what a workspace declares)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from pipeline.model import limits
+
+ID_PATTERN: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+"""What an id of a source, destination, storage or workspace looks like; it becomes part of topic names."""
+
+DEMO_WRITE_KEY: Final = "demo"
+"""Write key of the demo workspace; works on loopback only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where events come from.
+
+    Attributes:
+        id: Id, stable for ever.
+        write_keys: Write keys, or references to them (`${env:NAME}`, `${file:PATH}`).
+        enabled: Whether its events are taken.
+        anonymize_ip: Whether IP addresses are shortened.
+        event_bytes: Largest event in bytes of compact UTF-8 JSON.
+        schemas: JSON Schema of the source's own track events, by event name.
+        on_violation: What happens to an event that does not satisfy its schema.
+    """
+
+    id: str
+    write_keys: tuple[str, ...] = ()
+    enabled: bool = True
+    anonymize_ip: bool = False
+    event_bytes: int = limits.EVENT_BYTES
+    schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    on_violation: Literal["tag", "dead"] = "tag"
+
+
+@dataclass(frozen=True, slots=True)
+class MappingDeclaration:
+    """One mapping of a destination: when it fires and what it renders.
+
+    Attributes:
+        name: Name, stable for ever; unique in its destination.
+        trigger: FQL query.
+        fields: The mapping, in the mapping language.
+        action: Name of the destination's action.
+    """
+
+    name: str
+    trigger: str
+    fields: Mapping[str, Any]
+    action: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A rule of a destination: events that satisfy the query are dropped."""
+
+    query: str
+    then: Literal["drop"] = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """A tool that events are delivered to.
+
+    Attributes:
+        id: Id, stable for ever.
+        type: Slug of its type in the registry.
+        sources: Ids of the sources that it takes events from.
+        enabled: Whether events are routed to it.
+        settings: Its settings, with secrets as references.
+        mappings: Its mappings; empty for the type's own.
+        filters: Rules that drop events.
+        events: Names of the only track events that it takes; empty for all.
+        except_events: Names of track events that it does not take.
+        rate: Most requests a second, or None for the type's own.
+        concurrency: Most requests at once.
+    """
+
+    id: str
+    type: str
+    sources: tuple[str, ...] = ()
+    enabled: bool = True
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    mappings: tuple[MappingDeclaration, ...] = ()
+    filters: tuple[Filter, ...] = ()
+    events: tuple[str, ...] = ()
+    except_events: tuple[str, ...] = ()
+    rate: float | None = None
+    concurrency: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """A lake or warehouse that events are stored in.
+
+    Attributes:
+        id: Id, stable for ever.
+        type: Slug of its type in the registry (`parquet`).
+        sources: Ids of the sources whose events it stores.
+        settings: Its settings, with secrets as references.
+    """
+
+    id: str
+    type: str
+    sources: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """Everything that is declared, at one version.
+
+    Attributes:
+        name: Prefix of topics, groups and transactional ids.
+        version: Version of the configuration, from 1; 0 before the first.
+        sources: Sources by id.
+        destinations: Destinations by id.
+        storage: Lakes and warehouses by id.
+        default_source: Source of raw records that name none, or empty.
+        enrichments: Settings of the enrichments by name (`geo: {path: …}`).
+    """
+
+    name: str
+    version: int = 0
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    destinations: Mapping[str, Destination] = field(default_factory=dict)
+    storage: Mapping[str, Storage] = field(default_factory=dict)
+    default_source: str = ""
+    enrichments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -1,0 +1,215 @@
+"""Kafka as the runtime needs it: fenced transactions, explicit positions, topics."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from pipeline.model.record import Output, Record, TopicPartition
+from pipeline.model.topics import Declared
+
+
+class Position(NamedTuple):
+    """A committed offset and its metadata.
+
+    Attributes:
+        offset: Offset of the next record to read.
+        metadata: Text stored beside it.
+    """
+
+    offset: int
+    metadata: str = ""
+
+
+class BrokerError(Exception):
+    """The broker could not do what was asked; the message says what, where and what to do."""
+
+
+class Fenced(BrokerError):
+    """Another instance has taken over this transactional id; what was under way here is void."""
+
+
+class Uncertain(BrokerError):
+    """It is unknown whether a transaction was committed; the producer must be thrown away and positions read anew."""
+
+
+class RecordRefused(BrokerError):
+    """The broker refused a record for good (too large, not allowed); the transaction was aborted."""
+
+
+class Transactions(Protocol):
+    """A producer whose every write is one transaction; one for each input partition."""
+
+    async def start(self) -> None:
+        """Take over the transactional id: fence a stale owner and end what it left open.
+
+        Raises:
+            BrokerError: The broker did not answer in time.
+        """
+        ...
+
+    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Mapping[TopicPartition, int]:
+        """Write records and a group's positions, all or nothing.
+
+        Args:
+            outputs: Records in order.
+            positions: Input positions to commit with them.
+            group: The consumer group that they belong to.
+
+        Returns:
+            For each partition written to, the offset after its last record.
+
+        Raises:
+            Fenced: Another instance has taken over.
+            RecordRefused: A record was refused; nothing was written.
+            Uncertain: The outcome is unknown.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """Abort what is open and close the connections; never raises."""
+        ...
+
+
+Assigned = Callable[[Collection[TopicPartition]], Awaitable[None]]
+Revoked = Callable[[Collection[TopicPartition]], Awaitable[None]]
+
+
+class Consumer(Protocol):
+    """A member of a consumer group that reads committed records only, at positions that it is told."""
+
+    async def start(self, topics: Collection[str], assigned: Assigned, revoked: Revoked) -> None:
+        """Join the group.
+
+        Args:
+            topics: Topics to read.
+            assigned: Called with the partitions of each new assignment; they are paused until resumed.
+            revoked: Called before partitions are taken away.
+        """
+        ...
+
+    async def fetch(self, timeout_seconds: float) -> Mapping[TopicPartition, Sequence[Record]]:
+        """Wait for records of the partitions that are not paused.
+
+        Args:
+            timeout_seconds: Longest wait.
+
+        Returns:
+            Records by partition; empty when none came.
+        """
+        ...
+
+    def pause(self, partition: TopicPartition) -> None:
+        """Stop fetching a partition."""
+        ...
+
+    def resume(self, partition: TopicPartition) -> None:
+        """Fetch a partition again."""
+        ...
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Set the offset that is read next."""
+        ...
+
+    async def committed(self, partition: TopicPartition) -> Position | None:
+        """Read the group's committed position, or None where there is none."""
+        ...
+
+    async def bounds(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, tuple[int, int]]:
+        """Read first and end offset (read_committed) of partitions."""
+        ...
+
+    async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
+        """Commit the group's positions outside a transaction, for readers whose own store says where they are."""
+        ...
+
+    async def stop(self) -> None:
+        """Leave the group."""
+        ...
+
+
+class Producer(Protocol):
+    """An idempotent producer outside transactions, for the collector."""
+
+    async def start(self) -> None:
+        """Connect."""
+        ...
+
+    async def send(self, outputs: Sequence[Output]) -> None:
+        """Write records and wait until the broker has stored all of them (acks=all).
+
+        Args:
+            outputs: Records in order.
+
+        Raises:
+            BrokerError: Some of them may not be stored.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """Flush and disconnect."""
+        ...
+
+
+class Reader(Protocol):
+    """Reads partitions without a group."""
+
+    def read(self, topic: str, *, start: Mapping[int, int] | None = None, follow: bool = False) -> AsyncRecords:
+        """Read a topic from given offsets (default: the beginning) to its present end, or for ever."""
+        ...
+
+
+class AsyncRecords(Protocol):
+    """Records as they come."""
+
+    def __aiter__(self) -> AsyncRecords:
+        """Iterate."""
+        ...
+
+    async def __anext__(self) -> Sequence[Record]:
+        """Give the next records; an empty sequence now and then while following."""
+        ...
+
+
+class Admin(Protocol):
+    """Topics and offsets of a cluster."""
+
+    async def topics(self) -> Mapping[str, int]:
+        """Give every topic with its number of partitions."""
+        ...
+
+    async def create(self, topics: Iterable[Declared]) -> None:
+        """Create topics that do not exist yet.
+
+        Raises:
+            BrokerError: A topic could not be created; names it.
+        """
+        ...
+
+    async def lags(self, group: str, topics: Collection[str]) -> Mapping[TopicPartition, int]:
+        """Give how many records a group has not read yet, by partition."""
+        ...
+
+
+class Broker(Protocol):
+    """A Kafka cluster, or the one in memory."""
+
+    def transactions(self, transactional_id: str) -> Transactions:
+        """Make a transactional producer, not started."""
+        ...
+
+    def consumer(self, group: str) -> Consumer:
+        """Make a group member, not started."""
+        ...
+
+    def producer(self) -> Producer:
+        """Make an idempotent producer, not started."""
+        ...
+
+    def reader(self) -> Reader:
+        """Make a reader without a group."""
+        ...
+
+    def admin(self) -> Admin:
+        """Make an admin client."""
+        ...
