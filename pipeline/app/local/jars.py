@@ -17,6 +17,7 @@ from typing import NamedTuple
 import jgo
 import platformdirs
 from jgo.config import GlobalSettings
+from jgo.constants import MAVEN_CENTRAL_URL
 from jgo.maven import MavenContext
 
 LOCK = Path(__file__).with_name("kafka-jars.lock")
@@ -59,10 +60,9 @@ def parse_lock(text: str) -> tuple[Jar, ...]:
             continue
         coordinate, _, digest = line.partition(" ")
         parts = coordinate.split(":")
-        if len(parts) != 3 or len(digest) != 64:  # noqa: PLR2004 - the two numbers are the format itself: g:a:v and a SHA-256 in hex
-            message = f"jar lock, line {number}: expected 'group:artifact:version sha256', found {line!r}"
-            raise JarError(message)
-        jars.append(Jar(*parts, sha256=digest))
+        if len(parts) != 3 or len(digest) != 64:
+            raise JarError(f"jar lock, line {number}: expected 'group:artifact:version sha256', found {line!r}")
+        jars.append(Jar(*parts, digest))
     return tuple(jars)
 
 
@@ -124,7 +124,7 @@ def _fetch_all(missing: Sequence[tuple[Jar, Path]], folder: Path, progress: Call
             # jgo writes in place, so a kill could leave half a jar: it downloads here, and only whole jars are moved out.
             repo_cache=Path(scratch),
             local_repos=[settings.repo_cache],
-            remote_repos=settings.repositories or {"central": jgo.MAVEN_CENTRAL_URL},
+            remote_repos=settings.repositories or {"central": MAVEN_CENTRAL_URL},
             timeout=60,
         )
         with ThreadPoolExecutor(_DOWNLOADS_AT_ONCE) as pool:
