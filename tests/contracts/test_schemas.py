@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jsonschema_rs
 import orjson
@@ -125,7 +125,7 @@ def name_of(path: Path) -> str:
     return str(path.relative_to(SCHEMAS))
 
 
-def refuse(address: str) -> Any:
+def refuse(address: str) -> NoReturn:
     """Stand for the network, which no schema may ask for anything."""
     raise AssertionError(f"a schema asked for {address}")
 
