@@ -88,10 +88,7 @@ def create_enrich(names: Sequence[str], settings: Mapping[str, Mapping[str, Any]
     if len(set(names)) < len(names):
         raise InvalidEnrichmentSettingsError(f"an enrichment is listed twice: {', '.join(names)}")
 
-    steps = tuple(
-        ENRICHMENTS[name].create(read_settings(name, ENRICHMENTS[name].settings, settings.get(name, {})))
-        for name in names
-    )
+    steps = tuple(ENRICHMENTS[name].create(read_settings(name, ENRICHMENTS[name].settings, settings.get(name, {}))) for name in names)
 
     def enrich(message: dict[str, Any]) -> None:
         for step in steps:

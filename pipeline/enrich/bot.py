@@ -13,7 +13,7 @@ __all__ = ["BotSettings", "create_bot", "find_bot"]
 # Beside ua-parser's own crawlers. "bot" ends a word (Abbott is none), and Cubot is a maker of phones.
 _WORDS = re.compile(
     r"(?<!cu)bot(?![a-z])|crawler|spider|headless|phantomjs|puppeteer|playwright|selenium|lighthouse|pagespeed|gtmetrix"
-    r"|pingdom|uptimerobot|statuscake|site24x7|datadogsynthetics"
+    r"|mediapartners|pingdom|uptimerobot|statuscake|site24x7|datadogsynthetics"
     r"|\b(?:curl|wget|python-requests|python-urllib|python-httpx|aiohttp|go-http-client|postmanruntime|scrapy|libwww-perl)/",
     re.IGNORECASE,
 )
@@ -74,7 +74,8 @@ def find_bot(user_agent: str) -> str | None:
 
     Returns:
         ua-parser's family for the crawlers it knows (``Googlebot``), else the product in the text that holds one of our
-        words (``HeadlessChrome``, ``curl``), at most 100 characters; None where it is no bot.
+        words (``HeadlessChrome``, ``curl``), at most 100 characters; None where it is no bot. A crawler that ua-parser
+        can't name either is none: its rule is a bare substring, and takes an app named Abbott for one.
 
     """
     parsed = parse_user_agent(user_agent)
@@ -86,7 +87,7 @@ def find_bot(user_agent: str) -> str | None:
     if word is not None:
         return _product(user_agent, word.start(), word.end())[:_MAX_NAME_LENGTH]
 
-    return "Spider" if is_crawler else None
+    return None
 
 
 def _product(user_agent: str, start: int, end: int) -> str:

@@ -125,9 +125,4 @@ def _decode(text: str) -> str:
 
 def _is_custom_name(name: str) -> bool:
     """Tell whether a parameter's name can be a key of a campaign: letters, digits, ``_`` and ``-``, up to 64."""
-    return (
-        len(name) <= _MAX_NAME_LENGTH
-        and name != "click_ids"
-        and name.isascii()
-        and name.replace("_", "").replace("-", "").isalnum()
-    )
+    return len(name) <= _MAX_NAME_LENGTH and name != "click_ids" and name.isascii() and name.replace("_", "").replace("-", "").isalnum()

@@ -21,10 +21,7 @@ GeoReader = Callable[[str], Mapping[str, Any] | None]
 _LONGEST_ADDRESS = 45  # ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255
 
 # Addresses inside someone's own network; a database that knows them would know nothing true.
-_INSIDE = tuple(
-    ipaddress.ip_network(network)
-    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
-)
+_INSIDE = tuple(ipaddress.ip_network(network) for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
 
 
 class GeoDatabaseError(ValueError):
@@ -111,7 +108,7 @@ def open_geo_reader(path: Path) -> GeoReader:
     if "City" not in metadata.database_type and "Enterprise" not in metadata.database_type:
         database.close()
         raise _unusable(path, f"holds no cities: its type is {metadata.database_type!r}")
-    is_ipv4_only = metadata.ip_version == 4  # noqa: PLR2004  (the format's own number, MaxMind DB specification 2.0)
+    is_ipv4_only = metadata.ip_version == 4
 
     def look_up(address: str) -> Mapping[str, Any] | None:
         if is_ipv4_only and ":" in address:

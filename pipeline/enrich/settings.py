@@ -36,16 +36,12 @@ def read_settings(enrichment: str, kind: type[Settings], given: Mapping[str, Any
     types = get_type_hints(kind)
     for name in given:
         if name not in known:
-            raise InvalidEnrichmentSettingsError(
-                f"enrichment {enrichment!r} has no setting {name!r}; it has: {', '.join(known)}"
-            )
+            raise InvalidEnrichmentSettingsError(f"enrichment {enrichment!r} has no setting {name!r}; it has: {', '.join(known)}")
     for name, field in known.items():
         if name not in given and field.default is MISSING:
             raise InvalidEnrichmentSettingsError(f"enrichment {enrichment!r} needs the setting {name!r}")
         if name in given and (wanted := _mismatch(types[name], given[name])) is not None:
-            raise InvalidEnrichmentSettingsError(
-                f"setting {name!r} of enrichment {enrichment!r} must be {wanted}, not {given[name]!r}"
-            )
+            raise InvalidEnrichmentSettingsError(f"setting {name!r} of enrichment {enrichment!r} must be {wanted}, not {given[name]!r}")
 
     return kind(**given)
 

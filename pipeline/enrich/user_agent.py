@@ -13,9 +13,7 @@ from pipeline.enrich.user_agent_parser import MAX_USER_AGENT_LENGTH, load_user_a
 __all__ = ["UserAgentFacts", "UserAgentSettings", "create_user_agent", "read_user_agent"]
 
 _BROWSER_PREFIXES = ("Mozilla/", "Opera/")
-_DESKTOP_SYSTEMS = frozenset(
-    {"Windows", "Mac OS X", "Linux", "Ubuntu", "Chrome OS", "Fedora", "Debian", "Red Hat", "SUSE", "FreeBSD", "OpenBSD"}
-)
+_DESKTOP_SYSTEMS = frozenset({"Windows", "Mac OS X", "Linux", "Ubuntu", "Chrome OS", "Fedora", "Debian", "Red Hat", "SUSE", "FreeBSD", "OpenBSD"})
 _TELEVISIONS = (
     "smart-tv",
     "smarttv",
@@ -131,9 +129,8 @@ def _device(device: Device | None, device_type: str | None) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if device_type is not None:
         facts["type"] = device_type
-    if device is not None and device.brand is not None and not device.brand.startswith("Generic"):
-        if device.model:
-            facts["model"] = device.model
+    if device is not None and device.model and device.brand and not device.brand.startswith("Generic"):
+        facts["model"] = device.model
         facts["manufacturer"] = device.brand
 
     return facts
