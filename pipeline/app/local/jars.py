@@ -59,10 +59,11 @@ def parse_lock(text: str) -> tuple[Jar, ...]:
         if not line.strip() or line.startswith("#"):
             continue
         coordinate, _, digest = line.partition(" ")
-        parts = coordinate.split(":")
-        if len(parts) != 3 or len(digest) != 64:
+        group, _, rest = coordinate.partition(":")
+        artifact, _, version = rest.partition(":")
+        if not version or ":" in version or len(digest) != 64:
             raise JarError(f"jar lock, line {number}: expected 'group:artifact:version sha256', found {line!r}")
-        jars.append(Jar(*parts, digest))
+        jars.append(Jar(group, artifact, version, digest))
     return tuple(jars)
 
 

@@ -1,0 +1,82 @@
+# Bare `make` prints what there is. CI calls only these targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-virtualenv --progress-bar off
+RUNTIME := .venv/.runtime
+DEV := .venv/.dev
+
+.PHONY: help
+help: ## Print this help
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+##@ Use
+.PHONY: run env
+run: env ## Start everything on this machine: Kafka, collector, processors, live page (Ctrl-C stops it)
+	@$(BIN)/headrace up
+
+env: $(RUNTIME) ## Make .venv with what `headrace` needs, from the lock
+
+##@ Test
+.PHONY: test unit
+test: $(DEV) ## Run all tests but the fault tests, on a real Kafka
+	$(BIN)/pytest -m "not faults"
+
+unit: $(DEV) ## Run the tests that need no process beside them
+	$(BIN)/pytest -m "not faults and not integration and not browser and not sdk and not acceptance"
+
+##@ Check
+.PHONY: check fmt lint type arch
+check: lint type arch ## Run every check that is no test
+
+fmt: $(DEV) ## Format the code and repair what ruff can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(DEV) ## Check style and format (ruff)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+type: $(DEV) ## Check types (mypy --strict)
+	$(BIN)/mypy
+
+arch: $(DEV) ## Check that imports point one way (import-linter)
+	$(BIN)/lint-imports
+
+##@ Keep
+.PHONY: lock clean
+COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-annotate --no-header --no-emit-index-url --no-emit-find-links $(UPGRADE) --group build
+KAFKA := org.apache.kafka:kafka_2.13:4.3.1 org.apache.logging.log4j:log4j-slf4j-impl:2.25.4
+
+lock: $(DEV) ## Write the lock files anew: Python packages (UPGRADE=--upgrade for newer ones) and Kafka's jars
+	$(COMPILE) --group dev --group docs --output-file requirements/dev.txt
+	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/runtime.txt
+	$(BIN)/python -m pipeline.app.local.jars $(KAFKA)
+
+clean: ## Remove the environment and what tools left; keeps .headrace, which holds data
+	rm -rf .venv build dist site htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ---- the environment ----------------------------------------------------------------------------------------------------
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))' 2>/dev/null || \
+		{ echo "Python 3.11 to 3.14 is needed; name one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "This Python lacks venv. On Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv
+
+$(RUNTIME): requirements/runtime.txt pyproject.toml | .venv/bin/python
+	@echo "installing what headrace needs into .venv (once, about a minute)"
+	@$(PIP) --require-hashes --requirement requirements/runtime.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): requirements/dev.txt $(RUNTIME)
+	@echo "installing the tools for tests and checks into .venv (once)"
+	@$(PIP) --require-hashes --requirement requirements/dev.txt
+	@touch $@
