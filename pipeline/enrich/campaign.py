@@ -117,8 +117,8 @@ def read_campaign(query: str, *, custom_parameters: bool = True) -> dict[str, An
 
 def _decode(text: str) -> str:
     """Decode a query value; ``%00`` must not bring back the NUL that validation took out (PostgreSQL refuses it)."""
-    if "%" not in text and "+" not in text:
-        return text
+    if "%" not in text:
+        return text.replace("+", " ")
 
     return unquote_plus(text).replace("\0", "\ufffd")
 
