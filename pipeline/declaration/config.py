@@ -1,0 +1,145 @@
+"""The `config` topic: a workspace as records, and records as the newest workspace that was written whole.
+
+Keys: `0000000007/destination/crm` for the objects of version 7, and `0000000007/commit` for the record that ends it, whose value says how
+many objects there are. All of a version is one transaction, yet a reader of a compacted topic may find remains of old versions; only what is complete counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from pipeline.declaration.objects import object_data, workspace_of
+from pipeline.declaration.problems import path_text
+from pipeline.declaration.shape import shape_faults
+from pipeline.model.workspace import Workspace
+
+COMMIT: Final = "commit"
+_LISTS: Final = {"source": "sources", "destination": "destinations", "storage": "storage"}
+
+
+def config_records(workspace: Workspace, version: int, *, at_ms: int) -> list[tuple[bytes, bytes]]:
+    """Write a workspace as records of the topic `config`.
+
+    Args:
+        workspace: What is declared.
+        version: The version that it becomes, from 1.
+        at_ms: Wall time in milliseconds since the epoch.
+
+    Returns:
+        Keys and values in order, the commit record last.
+    """
+    about = {
+        "workspace": workspace.name,
+        "default_source": workspace.default_source,
+        "enrichments": {name: dict(value) for name, value in workspace.enrichments.items()},
+    }
+    objects: list[tuple[str, dict[str, Any]]] = [(f"workspace/{workspace.name}", about)]
+    objects += [(f"source/{source.id}", object_data(source)) for source in workspace.sources.values()]
+    objects += [(f"destination/{destination.id}", object_data(destination)) for destination in workspace.destinations.values()]
+    objects += [(f"storage/{storage.id}", object_data(storage)) for storage in workspace.storage.values()]
+    objects.append((COMMIT, {"version": version, "at": at_ms, "objects": len(objects)}))
+    return [(f"{version:010d}/{name}".encode(), orjson.dumps(data)) for name, data in objects]
+
+
+class ConfigFold:
+    """Follows the records of `config` in order and holds the newest version that is complete and sound.
+
+    Attributes:
+        workspace: That version, or None before the first.
+        committed_at_ms: When it was written, milliseconds since the epoch; 0 before the first.
+        newest: Highest version that has a commit record, sound or not; 0 before the first. The next one to write is one higher.
+        refused: Why versions were passed over, by version, newest last; the last good one stays in force.
+    """
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        """Begin with nothing.
+
+        Args:
+            schema: The content of `schemas/workspace.json`.
+        """
+        self.workspace: Workspace | None = None
+        self.committed_at_ms = 0
+        self.newest = 0
+        self.refused: dict[int, str] = {}
+        self._schema = schema
+        self._open: dict[int, dict[str, bytes]] = {}
+
+    def take(self, key: bytes | None, value: bytes | None) -> bool:
+        """Take the next record.
+
+        Args:
+            key: Its key; records that are not ours are ignored.
+            value: Its value, or None for a tombstone.
+
+        Returns:
+            True when `workspace` is another one now.
+        """
+        version, name = _split(key)
+        if not version:
+            return False
+        if value is None:
+            self._open.get(version, {}).pop(name, None)
+            return False
+        if name != COMMIT:
+            self._open.setdefault(version, {})[name] = value
+            return False
+        objects = self._open.pop(version, {})
+        for older in [one for one in self._open if one < version]:
+            del self._open[older]
+        self.newest = max(self.newest, version)
+        if self.workspace is not None and version <= self.workspace.version:
+            return False
+        return self._commit(version, objects, value)
+
+    def _commit(self, version: int, objects: Mapping[str, bytes], value: bytes) -> bool:
+        try:
+            commit = _object(value)
+            data = _assembled(objects)
+        except ValueError as error:
+            self.refused[version] = f"not JSON: {error}"
+            return False
+        if commit.get("objects") != len(objects):
+            self.refused[version] = f"{len(objects)} of {commit.get('objects')} objects were found"
+            return False
+        faults = shape_faults(data, self._schema)
+        if faults:
+            self.refused[version] = f"{path_text(faults[0].path)} {faults[0].message}".strip()
+            return False
+        self.workspace = workspace_of(data, version)
+        at = commit.get("at")
+        self.committed_at_ms = at if isinstance(at, int) else 0
+        return True
+
+
+def _split(key: bytes | None) -> tuple[int, str]:
+    """Take a key apart; version 0 where it is none of ours."""
+    number, _, name = (key or b"").decode("utf-8", "replace").partition("/")
+    return (int(number), name) if len(number) == _DIGITS and number.isascii() and number.isdigit() and name else (0, "")
+
+
+_DIGITS: Final = 10
+
+
+def _object(value: bytes) -> dict[str, Any]:
+    data = orjson.loads(value)
+    if not isinstance(data, dict):
+        reason = "an object is expected"
+        raise ValueError(reason)  # noqa: TRY004 (what is wrong is the text that was read, as with a JSONDecodeError)
+    return data
+
+
+def _assembled(objects: Mapping[str, bytes]) -> dict[str, Any]:
+    """Put the objects of one version together as one declaration."""
+    data: dict[str, Any] = {name: [] for name in _LISTS.values()}
+    for name, value in objects.items():
+        kind, _, _ = name.partition("/")
+        if kind == "workspace":
+            about = _object(value)
+            data |= about
+        elif kind in _LISTS:
+            data[_LISTS[kind]].append(_object(value))
+        # An object of a kind that this release does not know belongs to a newer one: it changes nothing here.
+    return data
