@@ -54,8 +54,8 @@ def compile_array_path_directive(place: Place, argument: JSON) -> Node:
         given = "is an empty one" if argument == [] else f"it is {type_name(argument)}"
         return place.problem(f"needs a list, but {given}", "write [path] or [path, shape]")
     first, scope = argument[0], place.scope
-    given = isinstance(first, str)
-    root = swept(compile_rooted_path(first), scope, holes=scope.holes) if given else place.below(0).compile_text(first)
+    by_text = isinstance(first, str)
+    root = swept(compile_rooted_path(first), scope, holes=scope.holes) if by_text else place.below(0).compile_text(first)
     if len(argument) == 1:
         return root
     shape = place.below(1, Scope(scope.holes or may_have_holes(root), scope.hole)).compile(argument[1])

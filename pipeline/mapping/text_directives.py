@@ -6,7 +6,7 @@ Source of the rules: reference/mapping.md §1.4, §1.5, §1.7, §1.10.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Final
 
@@ -209,6 +209,12 @@ def parse_json(text: str) -> JSON:
 
 def _is_deeper(value: JSON, limit: int) -> bool:
     level = [value]
-    for _ in range(limit + 1):
-        level = [item for parent in level if isinstance(parent, (dict, list)) for item in (parent.values() if isinstance(parent, dict) else parent)]
-    return bool(level)
+    for _ in range(limit):
+        level = [item for parent in level for item in _items(parent)]
+    return any(isinstance(item, (dict, list)) for item in level)
+
+
+def _items(value: JSON) -> Iterable[JSON]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
