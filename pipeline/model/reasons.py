@@ -66,6 +66,9 @@ _REASONS: Final = (
     Reason("rejected", "error", "The destination refused the request for good."),
     Reason("redirected", "error", "The destination answered with a redirect, which is never followed."),
     Reason("retries_exhausted", "error", "The destination failed for four hours."),
+    Reason("unauthorized", "warning", "The destination refuses our credentials; it is parked with its backlog and probed."),
+    Reason("gone", "warning", "The destination answered that it is gone; it is disabled and its backlog kept."),
+    Reason("misconfigured", "warning", "A setting or secret of the destination is missing; it is parked with its backlog."),
     # anywhere
     Reason("crashed", "error", "A step raised an exception on this record: a bug of ours."),
     Reason("backlog_full", "error", "The destination's backlog reached its limit."),

@@ -1,0 +1,53 @@
+"""Signatures after Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from functools import lru_cache
+
+PREFIX = "whsec_"
+
+
+@lru_cache(maxsize=1024)
+def signing_key(secret: str) -> bytes:
+    """Read a secret.
+
+    Args:
+        secret: `whsec_` and base64 (padding may be missing), or any other text.
+
+    Returns:
+        The key: what the base64 stands for, or the text's bytes.
+
+    Raises:
+        ValueError: What follows `whsec_` is no base64; does not repeat it.
+    """
+    if not secret.startswith(PREFIX):
+        return secret.encode()
+    text = secret.removeprefix(PREFIX)
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except binascii.Error:
+        reason = "the secret starts with whsec_, but base64 does not follow"
+        raise ValueError(reason) from None
+
+
+def sign(secret: str, request_id: str, timestamp_seconds: int, body: bytes) -> str:
+    """Sign a request.
+
+    Args:
+        secret: The destination's secret.
+        request_id: What `webhook-id` says.
+        timestamp_seconds: What `webhook-timestamp` says, seconds since the epoch.
+        body: The body as it is sent.
+
+    Returns:
+        The value of `webhook-signature`: `v1,` and base64.
+
+    Raises:
+        ValueError: The secret cannot be read.
+    """
+    signed = b"%s.%d.%s" % (request_id.encode(), timestamp_seconds, body)
+    return "v1," + base64.b64encode(hmac.digest(signing_key(secret), signed, hashlib.sha256)).decode()
