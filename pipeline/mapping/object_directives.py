@@ -51,7 +51,7 @@ def compile_if_directive(place: Place, argument: JSON) -> Node:
 def compile_array_path_directive(place: Place, argument: JSON) -> Node:
     """Compile `@arrayPath`: the value at a path; with a shape, a list with the shape resolved for each item."""
     if not isinstance(argument, list) or not argument:
-        given = "is an empty one" if argument == [] else f"it is {type_name(argument)}"
+        given = "it is empty" if argument == [] else f"it is {type_name(argument)}"
         return place.problem(f"needs a list, but {given}", "write [path] or [path, shape]")
     first, scope = argument[0], place.scope
     by_text = isinstance(first, str)

@@ -34,11 +34,12 @@ PATHS = st.sampled_from(["$.a", "$.b", "a.b", "$.a.c", "c[0]", "a.0.b", "absent"
 ABSENT = {"@path": "$.absent"}
 
 
-def directives(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """Return mappings one level above others, all of them valid."""
+@st.composite
+def directives(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> Any:  # noqa: ANN401 (JSON)
+    """Draw a mapping one level above others, always a valid one."""
     found = st.one_of(PATHS.map(lambda path: {"@path": path}), inner.filter(lambda value: isinstance(value, dict) and has_directive(value)))
     objects = st.dictionaries(KEYS, inner, max_size=3)
-    return st.one_of(
+    levels = st.one_of(
         objects,
         st.lists(inner, max_size=3),
         st.builds(lambda value: {"@literal": value}, inner),
@@ -59,6 +60,7 @@ def directives(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
         st.builds(lambda apply, mapping: {"@transform": {"apply": apply, "mapping": mapping}}, objects | found, objects | found),
         st.builds(lambda value: {"@excludeWhenNull": value}, inner),
     )
+    return draw(levels)
 
 
 def has_directive(value: dict[str, Any]) -> bool:

@@ -48,7 +48,7 @@ def problems(mapping: object) -> list[Problem]:
         ({"@replace": {"value": "a", "pattern": "a", "global": "yes"}}, "/@replace/global", "needs true or false, but it is a string"),
         ({"@replace": {"value": 1, "pattern": "a"}}, "/@replace/value", "needs a string or a directive, but it is a number"),
         ({"@arrayPath": "$.a"}, "/@arrayPath", "needs a list, but it is a string"),
-        ({"@arrayPath": []}, "/@arrayPath", "needs a list, but is an empty one"),
+        ({"@arrayPath": []}, "/@arrayPath", "needs a list, but it is empty"),
         ({"@arrayPath": [1]}, "/@arrayPath/0", "needs a string or a directive, but it is a number"),
         ({"@arrayPath": ["$.a", {"b": {"@x": 1}}]}, "/@arrayPath/1/b", "has an unknown directive: @x"),
         ({"@flatten": {"value": 1}}, "/@flatten", 'needs the field "separator"'),
