@@ -1,0 +1,153 @@
+"""Micro-batches: what many requests want stored goes to the broker at once, and each request learns whether it was stored."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from pipeline.model.record import Output
+from pipeline.ports.broker import BrokerError, Producer, RecordRefused
+from pipeline.ports.clock import Clock
+
+_log = logging.getLogger(__name__)
+
+MOST_BYTES: Final = 64 * 1024 * 1024
+"""Most bytes that wait to be stored or are being read; beyond it requests are refused."""
+FLIGHT_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of one send, unless a single request has more."""
+FLIGHTS: Final = 2
+"""Sends at once: one under way while the next one gathers, so that batches grow with the load and nobody waits without need."""
+PATIENCE_SECONDS: Final = 5.0
+"""How long a request waits until it is told to come back: less than the shortest time-out of an SDK."""
+RECORD_BYTES: Final = 128
+"""What a record takes in memory beside its bytes, about."""
+
+
+class Waiting:
+    """One request's records and the future that says whether they were stored."""
+
+    __slots__ = ("outputs", "since", "size", "stored")
+
+    def __init__(self, outputs: Sequence[Output], size: int, stored: asyncio.Future[bool], since: float) -> None:
+        self.outputs = outputs
+        self.size = size
+        self.stored = stored
+        self.since = since
+
+    def confirm(self) -> None:
+        """Tell the request that it is stored, unless it has been told otherwise before or is gone."""
+        if not self.stored.done():
+            self.stored.set_result(True)
+
+    def give_up(self) -> None:
+        """Tell the request that it may not be stored, unless it has been told before or is gone."""
+        if not self.stored.done():
+            self.stored.set_result(False)
+
+
+class Outbox:
+    """Gathers records and sends them.
+
+    Attributes:
+        held_bytes: Bytes that are held for requests: bodies that are being read, records that wait or are under way.
+        crashed: Becomes an exception when sending failed in a way that is a bug of ours.
+    """
+
+    def __init__(self, producer: Producer, clock: Clock, *, most_bytes: int = MOST_BYTES, patience_seconds: float = PATIENCE_SECONDS) -> None:
+        self._producer = producer
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._most_bytes = most_bytes
+        self._patience_seconds = patience_seconds
+        self._waiting: deque[Waiting] = deque()
+        self._flights: dict[asyncio.Task[None], list[Waiting]] = {}
+        self._scheduled = False
+        self.held_bytes = 0
+        self.crashed: asyncio.Future[None] = self._loop.create_future()
+
+    def has_room(self, size: int) -> bool:
+        """Say whether so many bytes more may be held; what is alone is always taken."""
+        return self.held_bytes == 0 or self.held_bytes + size <= self._most_bytes
+
+    def put(self, outputs: Sequence[Output], size: int) -> asyncio.Future[bool]:
+        """Give records to be stored, all together.
+
+        Args:
+            outputs: Records in order.
+            size: Bytes of their keys and values.
+
+        Returns:
+            A future that becomes True once the broker has stored all of them, and False where they may not be stored: after an
+            error, or when it takes too long.
+        """
+        size += RECORD_BYTES * len(outputs)
+        waiting = Waiting(outputs, size, self._loop.create_future(), self._clock.monotonic())
+        self.held_bytes += size
+        self._waiting.append(waiting)
+        self._schedule()
+        return waiting.stored
+
+    def _schedule(self) -> None:
+        if self._waiting and not self._scheduled and len(self._flights) < FLIGHTS:
+            self._scheduled = True
+            self._loop.call_soon(self._take_off)
+
+    def _take_off(self) -> None:
+        self._scheduled = False
+        flight: list[Waiting] = []
+        size = 0
+        while self._waiting and (not flight or size + self._waiting[0].size <= FLIGHT_BYTES):
+            waiting = self._waiting.popleft()
+            size += waiting.size
+            flight.append(waiting)
+        if flight:
+            task = self._loop.create_task(self._send(flight))
+            self._flights[task] = flight
+            task.add_done_callback(self._landed)
+        self._schedule()
+
+    def _landed(self, task: asyncio.Task[None]) -> None:
+        for waiting in self._flights.pop(task):
+            self.held_bytes -= waiting.size
+            waiting.give_up()  # no effect on one that was stored
+        if not task.cancelled() and (error := task.exception()) is not None and not self.crashed.done():
+            self.crashed.set_exception(error)
+        self._schedule()
+
+    async def _send(self, flight: list[Waiting]) -> None:
+        try:
+            await self._producer.send([output for waiting in flight for output in waiting.outputs])
+        except RecordRefused as error:
+            _log.warning("The broker refused a record: %s", error)
+            if len(flight) > 1:  # only the request that it belongs to shall fail; what is stored twice is a duplicate by its message id
+                for waiting in flight:
+                    await self._send([waiting])
+            return
+        except BrokerError as error:
+            _log.warning("Events of %d requests could not be stored: %s", len(flight), error)
+            return
+        for waiting in flight:
+            waiting.confirm()
+
+    def give_up_on_late(self) -> None:
+        """Tell the requests that have waited too long; what is under way for them stays held until its send ends."""
+        late = self._clock.monotonic() - self._patience_seconds
+        while self._waiting and self._waiting[0].since <= late:
+            waiting = self._waiting.popleft()
+            self.held_bytes -= waiting.size
+            waiting.give_up()
+        for flight in self._flights.values():
+            for waiting in flight:
+                if waiting.since <= late:
+                    waiting.give_up()
+
+    async def drain(self) -> None:
+        """Wait until everything given is stored or given up; the caller goes on calling `give_up_on_late`."""
+        while self._waiting or self._flights:
+            if self._flights:
+                await asyncio.wait(list(self._flights), timeout=self._patience_seconds)
+            else:
+                await asyncio.sleep(0)

@@ -1,0 +1,169 @@
+"""The collector as a server: granian (RSGI) inside this process's event loop, which is also the broker client's."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+import secrets
+import socket
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from granian._granian import SocketHolder
+from granian.constants import HTTPModes, Interfaces
+from granian.server.embed import Server
+
+from pipeline.app.collector.counts import Counts
+from pipeline.app.collector.outbox import Outbox
+from pipeline.app.collector.requests import Application
+from pipeline.app.collector.routes import Routes
+from pipeline.model.workspace import DEMO_WRITE_KEY, Workspace
+from pipeline.ports.broker import Producer
+from pipeline.ports.clock import Clock
+from pipeline.ports.metrics import Metrics
+
+_BACKLOG: Final = 1024
+_CONNECTIONS: Final = 4096
+"""Most connections at once; further ones wait in the backlog."""
+_TICK_SECONDS: Final = 0.25
+"""How often late requests are looked for and counts are handed on."""
+_STOP_SECONDS: Final = 10.0
+"""How long requests under way have to end when the collector stops; longer than a request waits for the broker."""
+
+
+class DemoKeyExposed(Exception):
+    """The listener is open to other machines while a source has the demo write key."""
+
+
+class PortTaken(Exception):
+    """The address cannot be listened on."""
+
+
+async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one)
+    *,
+    host: str,
+    port: int,
+    producer: Producer,
+    workspace: Callable[[], Workspace],
+    keys: Callable[[], Mapping[str, str]],
+    metrics: Metrics,
+    clock: Clock,
+    routes: Routes,
+    stop: asyncio.Event,
+    listening: Callable[[int], None] | None = None,
+) -> None:
+    """Take events over HTTP until told to stop; then finish the requests under way, store what they brought, and return.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on; 0 for any free one.
+        producer: Where events are stored; started, and stopped by the caller afterwards.
+        workspace: Gives the workspace as it is now; asked for each request.
+        keys: Gives the source ids by write key as they are now; asked for each request.
+        metrics: Where is counted.
+        clock: Clock.
+        routes: Further pages on the same port.
+        stop: Set by the caller to stop.
+        listening: Told the port once connections are accepted.
+
+    Raises:
+        DemoKeyExposed: `host` is open to other machines while a source has the write key `demo` (design: one machine). A later
+            configuration that brings the key doesn't stop the collector: the key is unknown to it.
+        PortTaken: The address cannot be listened on.
+    """
+    loopback = _is_loopback(host)
+    if not loopback and DEMO_WRITE_KEY in keys():
+        raise DemoKeyExposed(
+            f"Refusing to listen on {host}: source {keys()[DEMO_WRITE_KEY]} has the write key '{DEMO_WRITE_KEY}', which works on this machine only. "
+            "Give the source a key of its own, or listen on 127.0.0.1."
+        )
+    listener = _listen(host, port)
+    bound_port = listener.getsockname()[1]
+    outbox = Outbox(producer, clock)
+    counts = Counts(metrics)
+    application = Application(
+        outbox=outbox,
+        counts=counts,
+        workspace=workspace,
+        keys=keys,
+        clock=clock,
+        routes=routes,
+        loopback=loopback,
+        nonce=secrets.token_hex(16),
+    )
+    server = _EmbeddedServer(application, host, bound_port, listener)
+    serving = asyncio.create_task(server.serve())
+    ticking = asyncio.create_task(_tick(outbox, counts, clock))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        if listening is not None:
+            listening(bound_port)
+        await asyncio.wait((stopping, serving, ticking, outbox.crashed), return_when=asyncio.FIRST_COMPLETED)
+        application.end_streams()
+        server.stop()  # type: ignore[no-untyped-call]  # granian's server has no annotations
+        await asyncio.wait((serving,), timeout=_STOP_SECONDS)
+        await outbox.drain()
+        counts.publish()
+        for ended in (outbox.crashed, ticking, serving):
+            if ended.done():
+                ended.result()
+    finally:
+        for task in (stopping, ticking, serving):
+            task.cancel()
+        await asyncio.gather(stopping, ticking, serving, return_exceptions=True)
+
+
+async def _tick(outbox: Outbox, counts: Counts, clock: Clock) -> None:
+    while True:
+        await clock.sleep(_TICK_SECONDS)
+        outbox.give_up_on_late()
+        counts.publish()
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Open the listening socket; by hand, because granian's own would share a port with another process that has it."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind, protocol)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+            listener.settimeout(0)
+        except OSError:
+            listener.close()
+            raise
+    except OSError as error:
+        raise PortTaken(f"Cannot listen on {host}:{port}: {error.strerror or error}. Stop what listens there, or choose another port.") from error
+    return listener
+
+
+class _EmbeddedServer(Server):
+    """Granian on a listening socket that is given, so that connections are taken from the moment the port is told."""
+
+    def __init__(self, application: Application, host: str, port: int, listener: socket.socket) -> None:
+        super().__init__(
+            application,
+            address=host,
+            port=port,
+            interface=Interfaces.RSGI,
+            http=HTTPModes.http1,
+            websockets=False,
+            backlog=_BACKLOG,
+            backpressure=_CONNECTIONS,
+            log_enabled=False,
+        )
+        self._listener = listener
+
+    def _init_shared_socket(self) -> None:
+        # What granian itself does where it cannot share ports; its stub leaves out the arguments (descriptor, is a Unix socket, backlog).
+        self._shd = SocketHolder(self._listener.detach(), False, _BACKLOG)  # type: ignore[call-arg, assignment]  # noqa: FBT003

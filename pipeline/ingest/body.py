@@ -1,0 +1,71 @@
+"""From a request's body to a JSON value, whatever its Content-Type says (reference: tracking-api §2)."""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any, Final
+
+from pipeline.ingest import refusals
+from pipeline.ingest.refusals import Refused
+from pipeline.model import json_text, limits
+
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_PLAIN: Final = ("", "identity")
+_GZIP_NAMES: Final = ("gzip", "x-gzip")
+_MEMBERS: Final = 64
+"""Most members of one gzip stream: each costs a fresh decompressor, and no SDK sends more than one."""
+
+
+def plain(body: bytes, encoding: str | None) -> bytes | Refused:
+    """Undo a request's Content-Encoding.
+
+    Args:
+        body: The body as it came.
+        encoding: Value of the Content-Encoding header.
+
+    Returns:
+        The plain body, at most `limits.REQUEST_BYTES`; or the refusal of a larger or broken one. A small body that unpacks to a
+        large one is never unpacked beyond the limit.
+    """
+    if encoding is not None and (name := encoding.strip().lower()) not in _PLAIN:
+        return _gunzip(body) if name in _GZIP_NAMES else refusals.UNKNOWN_ENCODING
+    if len(body) > limits.REQUEST_BYTES:
+        return refusals.TOO_LARGE
+    return body
+
+
+def _gunzip(body: bytes) -> bytes | Refused:
+    parts: list[bytes] = []
+    room = limits.REQUEST_BYTES
+    rest = body
+    while rest:  # a gzip stream may have several members, one after the other (RFC 1952 §2.2)
+        inflater = zlib.decompressobj(_GZIP)
+        try:
+            part = inflater.decompress(rest, room + 1)
+        except zlib.error:
+            return refusals.INVALID_GZIP
+        room -= len(part)
+        if room < 0:
+            return refusals.TOO_LARGE
+        if not inflater.eof:
+            return refusals.INVALID_GZIP
+        parts.append(part)
+        rest = inflater.unused_data
+        if len(parts) == _MEMBERS and rest:
+            return refusals.INVALID_GZIP
+    return b"".join(parts)
+
+
+def parsed(text: bytes) -> tuple[Any, int] | Refused:
+    """Parse a body.
+
+    Args:
+        text: The plain body.
+
+    Returns:
+        The value and how many values in it had to be replaced (`pipeline.model.json_text`), or the refusal.
+    """
+    try:
+        return json_text.decode(text)
+    except ValueError:
+        return refusals.INVALID_JSON

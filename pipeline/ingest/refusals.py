@@ -1,0 +1,43 @@
+"""What is refused as a whole, with the status and code that make an SDK do the right thing (reference: tracking-api §3)."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+
+class Refused(NamedTuple):
+    """A request that is not taken.
+
+    Attributes:
+        status: HTTP status.
+        code: Stable slug, for programs.
+        message: What is wrong, for a person; no value from the request.
+        retry_after: Seconds after which to try again, or 0 where trying again does not help.
+        source: Id of the source, where the request got far enough to have one.
+    """
+
+    status: int
+    code: str
+    message: str
+    retry_after: int = 0
+    source: str = ""
+
+
+RETRY_AFTER_SECONDS: Final = 2
+"""How long a client is asked to wait: short, because segment-python stops all sending for that long."""
+
+INVALID_GZIP: Final = Refused(400, "invalid_json", "The body says Content-Encoding: gzip but is not a whole gzip stream.")
+UNKNOWN_ENCODING: Final = Refused(400, "invalid_json", "The body's Content-Encoding is not one this server reads; send gzip or none.")
+INVALID_JSON: Final = Refused(400, "invalid_json", "The body is not UTF-8 JSON.")
+NOT_AN_OBJECT: Final = Refused(400, "not_an_object", "The body is not a JSON object.")
+NOT_A_BATCH: Final = Refused(400, "invalid_json", "The body is not an object with an array under `batch`.")
+BATCH_TOO_LONG: Final = Refused(400, "batch_too_long", "The batch has more than 2,500 events.")
+TOO_LARGE: Final = Refused(413, "payload_too_large", "The body is larger than 8 MiB after decompression.")
+TOO_SLOW: Final = Refused(408, "request_timeout", "The body took longer than a minute to arrive.")
+INVALID_WRITE_KEY: Final = Refused(401, "invalid_write_key", "No known write key: not in Authorization, body, batch items or query.")
+SOURCE_DISABLED: Final = Refused(403, "source_disabled", "The source of this write key is disabled.")
+NOT_FOUND: Final = Refused(404, "not_found", "There is nothing under this path.")
+METHOD_NOT_ALLOWED: Final = Refused(405, "method_not_allowed", "This path takes POST and OPTIONS.")
+UNAVAILABLE: Final = Refused(503, "unavailable", "The events could not be stored now; send them again.", RETRY_AFTER_SECONDS)
+OVERLOADED: Final = Refused(503, "overloaded", "More is waiting to be stored than fits; send the events again.", RETRY_AFTER_SECONDS)
+FAILED: Final = Refused(500, "internal_error", "The server failed on this request.")
