@@ -19,7 +19,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-_LONG_DIGITS: Final = re.compile(rb"\d{19}")
+_LONG_DIGITS: Final = b"0" * 19
+_DIGITS_AS_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -42,7 +43,7 @@ def decode(text: bytes) -> Decoded:
     Raises:
         ValueError: The text is not JSON, not UTF-8, or nested too deeply to read.
     """
-    if _LONG_DIGITS.search(text) is None:
+    if _LONG_DIGITS not in text.translate(_DIGITS_AS_ZEROS):
         try:
             return Decoded(orjson.loads(text), 0)
         except orjson.JSONDecodeError:

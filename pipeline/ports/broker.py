@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from pipeline.model.record import Output, Record, TopicPartition
@@ -152,22 +152,25 @@ class Producer(Protocol):
 
 
 class Reader(Protocol):
-    """Reads partitions without a group."""
+    """Reads committed records without a group."""
 
-    def read(self, topic: str, *, start: Mapping[int, int] | None = None, follow: bool = False) -> AsyncRecords:
-        """Read a topic from given offsets (default: the beginning) to its present end, or for ever."""
-        ...
+    def read(
+        self, topic: str, *, start: Mapping[int, int] | None = None, partitions: Collection[int] | None = None, follow: bool = False
+    ) -> AsyncIterator[Sequence[Record]]:
+        """Read a topic from given offsets to its present end, or for ever.
 
+        Args:
+            topic: Topic with prefix.
+            start: Offset by partition; -1 for the present end; partitions not named start at the beginning.
+            partitions: The partitions to read, or None for all.
+            follow: Whether to go on after the present end, with an empty sequence about every half second without records.
 
-class AsyncRecords(Protocol):
-    """Records as they come."""
+        Yields:
+            Records in the order of their partition.
 
-    def __aiter__(self) -> AsyncRecords:
-        """Iterate."""
-        ...
-
-    async def __anext__(self) -> Sequence[Record]:
-        """Give the next records; an empty sequence now and then while following."""
+        Raises:
+            BrokerError: The topic does not exist, or the broker does not answer.
+        """
         ...
 
 

@@ -1,0 +1,185 @@
+"""One transactional producer of aiokafka, as the transactions port wants it.
+
+What aiokafka leaves to its user is done here: every send future is awaited before the commit (a transaction commits although
+one of its batches failed), every wait has a deadline, and a producer is never used again after a doubtful outcome
+(no epoch bump, sequence gaps: aio-libs/aiokafka#1017).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    CorruptRecordException,
+    InvalidTopicError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerFenced,
+    TopicAuthorizationFailedError,
+)
+from aiokafka.structs import OffsetAndMetadata
+from aiokafka.structs import TopicPartition as KafkaTopicPartition
+
+from pipeline.model.ids import partition_of
+from pipeline.model.limits import TOPIC_MESSAGE_BYTES
+from pipeline.model.record import Output, TopicPartition
+from pipeline.ports.broker import BrokerError, Fenced, Position, RecordRefused, Uncertain
+
+BATCH_BYTES: Final = 1024 * 1024
+"""Size at which a batch is closed before compression; a single larger record still makes a batch of its own."""
+TRANSACTION_TIMEOUT_MS: Final = 10_000
+"""After this the broker aborts what a dead owner left open, so that it blocks readers for seconds only."""
+DEADLINE_SECONDS: Final = 9.0
+"""Longest wait for a commit; below the transaction's timeout."""
+START_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 3.0
+_REFUSALS = (MessageSizeTooLargeError, TopicAuthorizationFailedError, CorruptRecordException, InvalidTopicError)
+
+
+class KafkaTransactions:
+    """Writes and positions in one Kafka transaction at a time.
+
+    Args:
+        bootstrap: `host:port`, comma separated.
+        transactional_id: Id that encodes group and input partition; starting it fences a stale owner.
+        compression: Codec name.
+    """
+
+    def __init__(self, bootstrap: str, transactional_id: str, compression: str = "snappy") -> None:
+        self._producer_settings: dict[str, Any] = {
+            "bootstrap_servers": bootstrap,
+            "transactional_id": transactional_id,
+            "transaction_timeout_ms": TRANSACTION_TIMEOUT_MS,
+            "compression_type": compression,
+            "max_batch_size": BATCH_BYTES,
+            "max_request_size": 2 * TOPIC_MESSAGE_BYTES,
+            "request_timeout_ms": 10_000,
+        }
+        self._id = transactional_id
+        self._producer: AIOKafkaProducer | None = None
+        self._partitions: dict[str, int] = {}
+
+    async def start(self) -> None:
+        """Take over the transactional id, ending what a stale owner left open."""
+        producer = AIOKafkaProducer(**self._producer_settings)
+        self._producer = producer
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await producer.start()
+        except (TimeoutError, KafkaError, OSError) as error:
+            await self.stop()
+            reason = f"cannot take over the transactional id {self._id}: {error or 'no answer from the broker'}"
+            raise BrokerError(reason) from error
+
+    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Mapping[TopicPartition, int]:
+        """Write records and a group's positions, all or nothing.
+
+        Args:
+            outputs: Records in order.
+            positions: Input positions to commit with them.
+            group: The consumer group that they belong to.
+
+        Returns:
+            For each partition written to, the offset after its last record.
+        """
+        producer = self._producer
+        if producer is None:
+            reason = f"the producer of {self._id} is not started"
+            raise Uncertain(reason)
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                return await self._commit(producer, outputs, positions, group)
+        except ProducerFenced as error:
+            reason = f"another instance has taken over {self._id}"
+            raise Fenced(reason) from error
+        except _REFUSALS as error:
+            reason = f"the broker refused a record of {self._id}: {type(error).__name__}"
+            raise RecordRefused(reason) from error
+        except TimeoutError as error:
+            reason = f"no outcome of a transaction of {self._id} within {DEADLINE_SECONDS:g} s"
+            raise Uncertain(reason) from error
+        except KafkaError as error:
+            reason = f"unknown outcome of a transaction of {self._id}: {type(error).__name__}: {error}"
+            raise Uncertain(reason) from error
+
+    async def _commit(
+        self, producer: AIOKafkaProducer, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str
+    ) -> Mapping[TopicPartition, int]:
+        by_partition = await self._placed(producer, outputs)
+        await producer.begin_transaction()
+        sent: list[tuple[TopicPartition, int, Awaitable[Any]]] = []
+        for partition, records in by_partition.items():
+            await append_batches(producer, partition, records, sent)
+        if positions:
+            await producer.send_offsets_to_transaction(
+                {KafkaTopicPartition(*key): OffsetAndMetadata(value.offset, value.metadata) for key, value in positions.items()}, group
+            )
+        ends: dict[TopicPartition, int] = {}
+        results = await asyncio.gather(*(future for _, _, future in sent), return_exceptions=True)
+        failure = next((result for result in results if isinstance(result, BaseException)), None)
+        if failure is not None:
+            await producer.abort_transaction()
+            raise failure
+        for (partition, count, _), metadata in zip(sent, results, strict=True):
+            ends[partition] = metadata.offset + count  # type: ignore[union-attr]  # exceptions were raised above
+        await producer.commit_transaction()
+        return ends
+
+    async def _placed(self, producer: AIOKafkaProducer, outputs: Sequence[Output]) -> dict[TopicPartition, list[Output]]:
+        placed: dict[TopicPartition, list[Output]] = defaultdict(list)
+        for output in outputs:
+            partition = output.partition
+            if partition is None:
+                count = self._partitions.get(output.topic)
+                if count is None:
+                    count = self._partitions[output.topic] = len(await producer.partitions_for(output.topic))
+                partition = partition_of(output.key, count) if output.key is not None else 0
+            placed[TopicPartition(output.topic, partition)].append(output)
+        return placed
+
+    async def stop(self) -> None:
+        """Abort what is open and close the connections; never raises."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await stop_producer(producer)
+
+
+async def append_batches(
+    producer: AIOKafkaProducer, partition: TopicPartition, records: Sequence[Output], sent: list[tuple[TopicPartition, int, Awaitable[Any]]]
+) -> None:
+    """Hand records of one partition to a producer as whole batches.
+
+    Args:
+        producer: A started producer, inside a transaction where it is transactional.
+        partition: Where they go.
+        records: The records in order.
+        sent: Gets partition, number of records and future of each batch.
+    """
+    builder = producer.create_batch()
+    for record in records:
+        if builder.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers)) is None:
+            count = builder.record_count()
+            sent.append((partition, count, await producer.send_batch(builder, partition.topic, partition=partition.partition)))
+            builder = producer.create_batch()
+            builder.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers))
+    builder.close()
+    count = builder.record_count()
+    sent.append((partition, count, await producer.send_batch(builder, partition.topic, partition=partition.partition)))
+
+
+async def stop_producer(producer: AIOKafkaProducer) -> None:
+    """Stop a producer within a bound, whatever state it is in.
+
+    Args:
+        producer: The producer; unusable afterwards.
+    """
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await producer.stop()
+    except (TimeoutError, KafkaError, OSError):
+        # stop() flushes first and may hang on a dead broker: closing the client fails what is in flight.
+        await producer.client.close()

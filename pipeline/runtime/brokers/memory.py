@@ -1,0 +1,361 @@
+"""A Kafka cluster in memory, for drivers and tests; held to the same contract suite as the real one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+
+from pipeline.model.ids import partition_of
+from pipeline.model.limits import TOPIC_MESSAGE_BYTES
+from pipeline.model.record import Output, Record, TopicPartition
+from pipeline.model.topics import Declared
+from pipeline.ports.broker import Assigned, BrokerError, Fenced, Position, RecordRefused, Revoked
+from pipeline.ports.clock import Clock
+from pipeline.runtime.clock import SystemClock
+
+
+class MemoryBroker:
+    """Topics, groups and transactional ids of one process.
+
+    Args:
+        clock: Gives the append time.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._logs: dict[str, list[list[Record]]] = {}
+        self._positions: dict[str, dict[TopicPartition, Position]] = defaultdict(dict)
+        self._owners: dict[str, object] = {}
+        self._members: dict[str, list[MemoryConsumer]] = defaultdict(list)
+        self._rebalancing: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self.written = asyncio.Event()
+
+    def transactions(self, transactional_id: str) -> MemoryTransactions:
+        """Make a transactional producer, not started."""
+        return MemoryTransactions(self, transactional_id)
+
+    def consumer(self, group: str) -> MemoryConsumer:
+        """Make a group member, not started."""
+        return MemoryConsumer(self, group)
+
+    def producer(self) -> MemoryProducer:
+        """Make a producer."""
+        return MemoryProducer(self)
+
+    def reader(self) -> MemoryReader:
+        """Make a reader without a group."""
+        return MemoryReader(self)
+
+    def admin(self) -> MemoryAdmin:
+        """Make an admin client."""
+        return MemoryAdmin(self)
+
+    def log(self, topic: str) -> list[list[Record]]:
+        """Give the partitions of a topic.
+
+        Args:
+            topic: Topic with prefix.
+
+        Returns:
+            Records by partition.
+
+        Raises:
+            BrokerError: There is no such topic.
+        """
+        try:
+            return self._logs[topic]
+        except KeyError:
+            reason = f"there is no topic {topic}"
+            raise BrokerError(reason) from None
+
+    def create(self, topic: str, partitions: int) -> None:
+        """Create a topic unless it exists.
+
+        Args:
+            topic: Topic with prefix.
+            partitions: How many partitions it gets.
+        """
+        self._logs.setdefault(topic, [[] for _ in range(partitions)])
+
+    def topics(self) -> dict[str, int]:
+        """Give every topic with its number of partitions."""
+        return {topic: len(log) for topic, log in self._logs.items()}
+
+    def append(self, outputs: Sequence[Output]) -> dict[TopicPartition, int]:
+        """Write records at once.
+
+        Args:
+            outputs: Records in order.
+
+        Returns:
+            For each partition written to, the offset after its last record.
+
+        Raises:
+            RecordRefused: One is too large; none was written.
+        """
+        for output in outputs:
+            self.log(output.topic)
+            if output.value is not None and len(output.value) > TOPIC_MESSAGE_BYTES:
+                reason = f"a record of {len(output.value)} bytes is too large for {output.topic}"
+                raise RecordRefused(reason)
+        now = self._clock.now_ms()
+        ends: dict[TopicPartition, int] = {}
+        for output in outputs:
+            log = self.log(output.topic)
+            number = output.partition
+            if number is None:
+                number = partition_of(output.key, len(log)) if output.key is not None else 0
+            records = log[number]
+            records.append(Record(output.topic, number, len(records), now, output.key, output.value, tuple(output.headers)))
+            ends[TopicPartition(output.topic, number)] = len(records)
+        self.written.set()
+        self.written = asyncio.Event()
+        return ends
+
+    def own(self, transactional_id: str, owner: object) -> None:
+        """Make someone the only owner of a transactional id."""
+        self._owners[transactional_id] = owner
+
+    def owned(self, transactional_id: str, owner: object) -> bool:
+        """Tell whether someone is still the owner of a transactional id."""
+        return self._owners.get(transactional_id) is owner
+
+    def positions(self, group: str) -> dict[TopicPartition, Position]:
+        """Give a group's committed positions."""
+        return self._positions[group]
+
+    async def join(self, group: str, member: MemoryConsumer) -> None:
+        """Add a member to a group and share its partitions out anew."""
+        async with self._rebalancing[group]:
+            members = self._members[group]
+            for each in members:
+                await each.revoke()
+            members.append(member)
+            await self._share(members)
+
+    async def leave(self, group: str, member: MemoryConsumer) -> None:
+        """Take a member out of a group and share its partitions out anew."""
+        async with self._rebalancing[group]:
+            members = self._members[group]
+            if member not in members:
+                return
+            for each in members:
+                await each.revoke()
+            members.remove(member)
+            await self._share(members)
+
+    async def _share(self, members: Sequence[MemoryConsumer]) -> None:
+        if not members:
+            return
+        shares: list[list[TopicPartition]] = [[] for _ in members]
+        turn = 0
+        for topic in sorted({topic for member in members for topic in member.topics}):
+            for number in range(len(self.log(topic))):
+                shares[turn % len(members)].append(TopicPartition(topic, number))
+                turn += 1
+        for member, share in zip(members, shares, strict=True):
+            await member.assign(share)
+
+
+class MemoryTransactions:
+    """Writes and positions, all or nothing.
+
+    Args:
+        broker: The cluster.
+        transactional_id: Id that fences.
+    """
+
+    def __init__(self, broker: MemoryBroker, transactional_id: str) -> None:
+        self._broker = broker
+        self._id = transactional_id
+
+    async def start(self) -> None:
+        """Take over the transactional id."""
+        self._broker.own(self._id, self)
+
+    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Mapping[TopicPartition, int]:
+        """Write records and positions at once."""
+        if not self._broker.owned(self._id, self):
+            reason = f"another instance has taken over {self._id}"
+            raise Fenced(reason)
+        ends = self._broker.append(outputs)
+        self._broker.positions(group).update(positions)
+        return ends
+
+    async def stop(self) -> None:
+        """Do nothing: nothing is ever open."""
+
+
+class MemoryProducer:
+    """Writes at once.
+
+    Args:
+        broker: The cluster.
+    """
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+
+    async def start(self) -> None:
+        """Do nothing: there is no connection."""
+
+    async def send(self, outputs: Sequence[Output]) -> None:
+        """Write records."""
+        self._broker.append(outputs)
+
+    async def stop(self) -> None:
+        """Do nothing: there is no connection."""
+
+
+class MemoryConsumer:
+    """A member of a group.
+
+    Args:
+        broker: The cluster.
+        group: Consumer group.
+    """
+
+    def __init__(self, broker: MemoryBroker, group: str) -> None:
+        self._broker = broker
+        self._group = group
+        self.topics: list[str] = []
+        self._places: dict[TopicPartition, int] = {}
+        self._paused: set[TopicPartition] = set()
+        self._assigned: Assigned | None = None
+        self._revoked: Revoked | None = None
+
+    async def start(self, topics: Collection[str], assigned: Assigned, revoked: Revoked) -> None:
+        """Join the group."""
+        self.topics = list(topics)
+        self._assigned, self._revoked = assigned, revoked
+        await self._broker.join(self._group, self)
+
+    async def assign(self, partitions: Sequence[TopicPartition]) -> None:
+        """Take partitions, paused."""
+        self._places = dict.fromkeys(partitions, 0)
+        self._paused = set(partitions)
+        if self._assigned is not None:
+            await self._assigned(partitions)
+
+    async def revoke(self) -> None:
+        """Give all partitions up."""
+        if self._revoked is not None:
+            await self._revoked(list(self._places))
+        self._places = {}
+
+    async def fetch(self, timeout_seconds: float) -> Mapping[TopicPartition, Sequence[Record]]:
+        """Wait for records of the partitions that are not paused."""
+        written = self._broker.written
+        found = self._available()
+        if not found:
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    await written.wait()
+            except TimeoutError:
+                return {}
+            found = self._available()
+        return found
+
+    def _available(self) -> dict[TopicPartition, Sequence[Record]]:
+        found: dict[TopicPartition, Sequence[Record]] = {}
+        for partition, place in self._places.items():
+            if partition not in self._paused:
+                records = self._broker.log(partition.topic)[partition.partition][place : place + 500]
+                if records:
+                    found[partition] = records
+                    self._places[partition] = place + len(records)
+        return found
+
+    def pause(self, partition: TopicPartition) -> None:
+        """Stop fetching a partition."""
+        self._paused.add(partition)
+
+    def resume(self, partition: TopicPartition) -> None:
+        """Fetch a partition again."""
+        self._paused.discard(partition)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Set the offset that is read next."""
+        self._places[partition] = offset
+
+    async def committed(self, partition: TopicPartition) -> Position | None:
+        """Read the group's committed position, or None where there is none."""
+        return self._broker.positions(self._group).get(partition)
+
+    async def bounds(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, tuple[int, int]]:
+        """Read first and end offset of partitions."""
+        return {partition: (0, len(self._broker.log(partition.topic)[partition.partition])) for partition in partitions}
+
+    async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
+        """Commit the group's positions."""
+        self._broker.positions(self._group).update(positions)
+
+    async def stop(self) -> None:
+        """Leave the group."""
+        await self._broker.leave(self._group, self)
+
+
+class MemoryReader:
+    """Reads partitions without a group.
+
+    Args:
+        broker: The cluster.
+    """
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+
+    async def read(
+        self, topic: str, *, start: Mapping[int, int] | None = None, partitions: Collection[int] | None = None, follow: bool = False
+    ) -> AsyncIterator[Sequence[Record]]:
+        """Read a topic from given offsets to its present end, or for ever; see the port."""
+        log = self._broker.log(topic)
+        numbers = range(len(log)) if partitions is None else sorted(partitions)
+        places = {number: (start or {}).get(number, 0) for number in numbers}
+        places = {number: len(log[number]) if place < 0 else place for number, place in places.items()}
+        while True:
+            written = self._broker.written
+            for number in numbers:
+                records = log[number][places[number] :]
+                if records:
+                    places[number] += len(records)
+                    yield records
+            if not follow:
+                return
+            try:
+                async with asyncio.timeout(0.5):
+                    await written.wait()
+            except TimeoutError:
+                yield []
+
+
+class MemoryAdmin:
+    """Topics and offsets.
+
+    Args:
+        broker: The cluster.
+    """
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+
+    async def topics(self) -> Mapping[str, int]:
+        """Give every topic with its number of partitions."""
+        return self._broker.topics()
+
+    async def create(self, topics: Iterable[Declared]) -> None:
+        """Create topics that do not exist yet."""
+        for topic in topics:
+            self._broker.create(topic.name, topic.partitions)
+
+    async def lags(self, group: str, topics: Collection[str]) -> Mapping[TopicPartition, int]:
+        """Give how many records a group has not read yet, by partition."""
+        positions = self._broker.positions(group)
+        lags: dict[TopicPartition, int] = {}
+        for topic in topics:
+            for number, records in enumerate(self._broker.log(topic)):
+                partition = TopicPartition(topic, number)
+                position = positions.get(partition)
+                lags[partition] = len(records) - (position.offset if position is not None else 0)
+        return lags

@@ -1,0 +1,44 @@
+"""Makes dead-letter records: the original bytes, untouched, with headers that say where, why and when."""
+
+from __future__ import annotations
+
+from pipeline.model import headers, limits
+from pipeline.model.record import Output, Record
+
+
+def dead_letter(record: Record, *, topic: str, stage: str, reason: str, detail: str, config: int, at_ms: int) -> Output:
+    """Make the dead-letter record of an input.
+
+    Args:
+        record: The input.
+        topic: Dead-letter topic with prefix.
+        stage: Name of the step that ended it.
+        reason: Registered reason.
+        detail: What is wrong and where, without values.
+        config: Version of the configuration that judged it.
+        at_ms: Time of the failure, milliseconds since the epoch.
+
+    Returns:
+        The record, with the input's own headers first. A record that died before keeps the time of its first failure.
+    """
+    own = tuple(pair for pair in record.headers if not pair[0].startswith("dead_"))
+    first = next((value for name, value in record.headers if name == headers.DEAD_FIRST_FAILURE), b"%d" % at_ms)
+    attempt = next((value for name, value in record.headers if name == headers.ATTEMPT), b"0")
+    return Output(
+        topic,
+        record.key,
+        record.value,
+        (
+            *own,
+            (headers.DEAD_STAGE, stage.encode()),
+            (headers.DEAD_REASON, reason.encode()),
+            (headers.DEAD_DETAIL, detail.encode("utf-8", "replace")[: limits.DETAIL_BYTES]),
+            (headers.DEAD_TOPIC, record.topic.encode()),
+            (headers.DEAD_PARTITION, b"%d" % record.partition),
+            (headers.DEAD_OFFSET, b"%d" % record.offset),
+            (headers.DEAD_ATTEMPT, attempt),
+            (headers.DEAD_FIRST_FAILURE, first),
+            (headers.DEAD_LAST_FAILURE, b"%d" % at_ms),
+            (headers.DEAD_CONFIG, b"%d" % config),
+        ),
+    )

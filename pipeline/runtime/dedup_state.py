@@ -1,0 +1,96 @@
+"""Dedup state of one partition: an overlay for the open transaction, a local store, and the changelog that both come from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from pipeline.dedup.window import is_duplicate, pack, unpack
+from pipeline.model.record import Output, TopicPartition
+from pipeline.ports.broker import Reader
+from pipeline.ports.store import DedupStore
+
+_log = logging.getLogger(__name__)
+
+WINDOW_MS: Final = 24 * 3_600_000
+PACKED_ENTRIES: Final = 40_000
+"""Most ids in one changelog record, well under the topic's largest record."""
+
+
+class DedupState:
+    """What one partition has seen.
+
+    Args:
+        partition: The changelog's partition, as many as the input has.
+        open_store: Opens the local store, rebuilding a damaged one as empty with changelog offset 0.
+        reader: Reads the changelog.
+        window_ms: How long an id is remembered, in milliseconds of broker time.
+    """
+
+    def __init__(self, partition: TopicPartition, *, open_store: Callable[[], DedupStore], reader: Reader, window_ms: int = WINDOW_MS) -> None:
+        self._partition = partition
+        self._open_store = open_store
+        self._reader = reader
+        self._window_ms = window_ms
+        self._store: DedupStore | None = None
+        self._overlay: dict[bytes, int] = {}
+        self._newest_ms = 0
+
+    def seen(self, digest: bytes, at_ms: int) -> bool:
+        """Tell whether an id was seen within the window, and remember it if not.
+
+        Args:
+            digest: 16-byte digest of source and message id.
+            at_ms: Broker time of the record, milliseconds since the epoch.
+
+        Returns:
+            Whether it is a duplicate.
+        """
+        first = self._overlay.get(digest)
+        if first is None and self._store is not None:
+            first = self._store.seen((digest,))[0]
+        if first is not None and is_duplicate(first, at_ms, self._window_ms):
+            return True
+        self._overlay[digest] = at_ms
+        self._newest_ms = max(self._newest_ms, at_ms)
+        return False
+
+    async def restore(self) -> None:
+        """Read what the changelog has beyond the local store."""
+        self._overlay.clear()
+        store = self._store = self._open_store()
+        number = self._partition.partition
+        start = store.changelog_offset()
+        restored = 0
+        async for records in self._reader.read(self._partition.topic, start={number: start}, partitions=(number,)):
+            for record in records:
+                if record.value is not None:
+                    entries = unpack(record.value)
+                    restored += len(entries)
+                    store.add(entries, record.offset + 1)
+        if restored:
+            _log.info("Restored %d ids of %s-%d from offset %d.", restored, self._partition.topic, number, start)
+
+    def changes(self) -> list[Output]:
+        """Give the changelog records of the open transaction."""
+        entries = list(self._overlay.items())
+        return [
+            Output(self._partition.topic, None, pack(entries[start : start + PACKED_ENTRIES]), (), self._partition.partition)
+            for start in range(0, len(entries), PACKED_ENTRIES)
+        ]
+
+    def committed(self, ends: Mapping[TopicPartition, int]) -> None:
+        """Make the overlay lasting."""
+        if not self._overlay or self._store is None:
+            return
+        self._store.add(self._overlay.items(), ends[self._partition])
+        self._overlay.clear()
+        self._store.expire(self._newest_ms - self._window_ms)
+
+    def close(self) -> None:
+        """Let go of the overlay and release the store."""
+        self._overlay.clear()
+        store, self._store = self._store, None
+        if store is not None:
+            store.close()

@@ -1,0 +1,320 @@
+"""A consumer group's member: it hosts one worker for each partition that it is assigned.
+
+The order that makes a hand-over safe (reference: reliability, design rules 3 to 5): an assigned partition is paused, its worker
+fences the stale owner, only then is the committed offset read, and the loop below seeks and resumes. Seeking happens between two
+fetches in the one task that fetches, so that nothing fetched before it can slip in after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Final, Protocol
+
+from pipeline.model.record import Record, TopicPartition
+from pipeline.ports.broker import Broker, BrokerError, Fenced, Position
+
+_log = logging.getLogger(__name__)
+
+INBOX_BYTES: Final = 8 * 1024 * 1024
+"""Input that waits for a partition's worker; above it the partition is paused."""
+FETCH_SECONDS: Final = 0.1
+REOPEN_SECONDS: Final = 0.5
+REVOKE_SECONDS: Final = 4.0
+"""Longest wait for a worker to finish what is in flight; correctness never depends on it."""
+_RECORD_OVERHEAD: Final = 256
+
+
+class InboxClosedError(Exception):
+    """The inbox is closed and empty: the partition is handed on."""
+
+
+class Inbox:
+    """Records of one partition, filled by the host, emptied by its worker, bounded in bytes.
+
+    Args:
+        limit_bytes: Size above which the host pauses the partition.
+        on_room: Called when the size falls under half of the limit after it was above.
+    """
+
+    def __init__(self, limit_bytes: int, on_room: Callable[[], None]) -> None:
+        self._records: deque[Record] = deque()
+        self._bytes = 0
+        self._limit = limit_bytes
+        self._on_room = on_room
+        self._arrived = asyncio.Event()
+        self._over = False
+        self.closed = False
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def put(self, records: Sequence[Record]) -> bool:
+        """Add fetched records.
+
+        Args:
+            records: Records in order.
+
+        Returns:
+            Whether the inbox is now above its limit.
+        """
+        self._records.extend(records)
+        self._bytes += sum(_size(record) for record in records)
+        self._arrived.set()
+        if self._bytes > self._limit:
+            self._over = True
+        return self._over
+
+    async def take(self, max_bytes: int, timeout_seconds: float | None) -> list[Record]:
+        """Take the oldest records.
+
+        Args:
+            max_bytes: Most bytes of keys, values and headers; at least one record is given.
+            timeout_seconds: Longest wait for a first record, or None to wait for ever.
+
+        Returns:
+            Records in order; empty when none came in time.
+
+        Raises:
+            InboxClosedError: The inbox is closed and empty.
+        """
+        if not self._records and not self.closed:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(timeout_seconds):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return []
+        if not self._records:
+            if self.closed:
+                raise InboxClosedError
+            return []
+        taken: list[Record] = []
+        size = 0
+        records = self._records
+        while records and (size < max_bytes or not taken):
+            record = records.popleft()
+            size += _size(record)
+            taken.append(record)
+        self._bytes -= size
+        if self._over and self._bytes < self._limit // 2:
+            self._over = False
+            self._on_room()
+        return taken
+
+    def close(self) -> None:
+        """Say that nothing more comes; what has not been taken is let go."""
+        self.closed = True
+        self._records.clear()
+        self._bytes = 0
+        self._arrived.set()
+
+
+def _size(record: Record) -> int:
+    return _RECORD_OVERHEAD + (len(record.value) if record.value is not None else 0)
+
+
+ReadCommitted = Callable[[], Awaitable[Position | None]]
+
+
+class PartitionWorker(Protocol):
+    """Works on one assigned partition; made anew after each assignment and after each doubtful outcome."""
+
+    async def open(self, read_committed: ReadCommitted, bounds: tuple[int, int]) -> int:
+        """Fence a stale owner, then read where to start, then restore state.
+
+        Args:
+            read_committed: Reads the group's committed position; to be called after fencing.
+            bounds: First and end offset of the partition.
+
+        Returns:
+            The offset to start at.
+        """
+        ...
+
+    async def run(self, inbox: Inbox) -> None:
+        """Work until the inbox is closed, then finish what is in flight and return.
+
+        Args:
+            inbox: The partition's records.
+
+        Raises:
+            Fenced: The partition has a new owner.
+            BrokerError: An outcome is doubtful; the host makes a new worker and rewinds.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Release everything within a bound; never raises."""
+        ...
+
+
+def start_offset(committed: Position | None, bounds: tuple[int, int]) -> int:
+    """Decide where to start to read.
+
+    Args:
+        committed: The group's position, or None for a new group.
+        bounds: First and end offset of the partition.
+
+    Returns:
+        The committed offset; the first one for a new group, or where retention ran ahead of the group.
+
+    Raises:
+        BrokerError: The position lies beyond the partition's end: the topic was made anew.
+    """
+    first, end = bounds
+    if committed is None:
+        return first
+    if committed.offset > end:
+        reason = f"the committed offset {committed.offset} lies beyond the end {end}: the topic was made anew; reset the group on purpose"
+        raise BrokerError(reason)
+    if committed.offset < first:
+        _log.error("Records %d to %d are no longer in the topic: retention ran ahead of the group.", committed.offset, first - 1)
+    return max(committed.offset, first)
+
+
+class _Slot:
+    """One assigned partition."""
+
+    def __init__(self) -> None:
+        self.task: asyncio.Task[None] | None = None
+        self.opened: tuple[Inbox, int] | None = None
+        self.inbox: Inbox | None = None
+
+
+class PartitionHost:
+    """Runs one consumer group member.
+
+    Args:
+        broker: Where the topics are.
+        group: Consumer group with prefix.
+        topics: Topics with prefix.
+        make_worker: Makes a worker for a partition.
+        inbox_bytes: Bound of each partition's inbox.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        group: str,
+        topics: Collection[str],
+        make_worker: Callable[[TopicPartition], PartitionWorker],
+        inbox_bytes: int = INBOX_BYTES,
+    ) -> None:
+        self.group = group
+        self.topics = list(topics)
+        self._consumer = broker.consumer(group)
+        self._make_worker = make_worker
+        self._inbox_bytes = inbox_bytes
+        self._slots: dict[TopicPartition, _Slot] = {}
+        self._stopping = asyncio.Event()
+        self._failure: BaseException | None = None
+        self.joined = False
+
+    @property
+    def assigned(self) -> list[TopicPartition]:
+        """The partitions whose workers take records now."""
+        return sorted(partition for partition, slot in self._slots.items() if slot.inbox is not None)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the group was joined and every assigned partition takes records."""
+        return self.joined and all(slot.inbox is not None for slot in self._slots.values())
+
+    async def run(self) -> None:
+        """Join the group and work until stopped.
+
+        Raises:
+            BrokerError: The group cannot be joined or the topics cannot be read.
+            Exception: Whatever ended a worker: a bug.
+        """
+        await self._consumer.start(self.topics, self._assigned, self._revoked)
+        try:
+            while not self._stopping.is_set():
+                self._resume_opened()
+                fetched = await self._consumer.fetch(FETCH_SECONDS)
+                for partition, records in fetched.items():
+                    slot = self._slots.get(partition)
+                    if slot is not None and slot.inbox is not None and slot.inbox.put(records):
+                        self._consumer.pause(partition)
+                if self._failure is not None:
+                    raise self._failure
+                await asyncio.sleep(0)
+        finally:
+            await self._close(list(self._slots))
+            await self._consumer.stop()
+
+    def stop(self) -> None:
+        """Ask `run` to finish what is in flight and return."""
+        self._stopping.set()
+
+    def _resume_opened(self) -> None:
+        for partition, slot in self._slots.items():
+            if slot.opened is not None:
+                slot.inbox, offset = slot.opened
+                slot.opened = None
+                self._consumer.seek(partition, offset)
+                self._consumer.resume(partition)
+
+    async def _assigned(self, partitions: Collection[TopicPartition]) -> None:
+        for partition in partitions:
+            slot = self._slots[partition] = _Slot()
+            slot.task = asyncio.create_task(self._serve(partition, slot), name=f"{self.group} {partition.topic}-{partition.partition}")
+        self.joined = True
+
+    async def _revoked(self, partitions: Collection[TopicPartition]) -> None:
+        await self._close(list(partitions))
+
+    async def _close(self, partitions: Sequence[TopicPartition]) -> None:
+        slots = [slot for partition in partitions if (slot := self._slots.pop(partition, None)) is not None]
+        tasks = []
+        for slot in slots:
+            for inbox in (slot.inbox, slot.opened[0] if slot.opened else None):
+                if inbox is not None:
+                    inbox.close()
+            if slot.task is not None:
+                if slot.inbox is None and slot.opened is None:
+                    slot.task.cancel()  # still fencing or restoring: nothing is in flight
+                tasks.append(slot.task)
+        if not tasks:
+            return
+        _, late = await asyncio.wait(tasks, timeout=REVOKE_SECONDS)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late, timeout=REVOKE_SECONDS)
+
+    async def _serve(self, partition: TopicPartition, slot: _Slot) -> None:
+        while True:
+            worker = self._make_worker(partition)
+            try:
+                bounds = (await self._consumer.bounds([partition]))[partition]
+                offset = await worker.open(lambda: self._consumer.committed(partition), bounds)
+                inbox = Inbox(self._inbox_bytes, lambda: self._resume(partition))
+                slot.opened = (inbox, offset)
+                await worker.run(inbox)
+            except Fenced as error:
+                _log.warning("%s; the partition is left to its new owner.", error)
+                return
+            except BrokerError as error:
+                _log.warning("%s: %s; starting again from the committed offset.", partition, error)
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:
+                self._failure = error
+                raise
+            else:
+                return
+            finally:
+                slot.inbox = slot.opened = None
+                if partition in self._slots:
+                    self._consumer.pause(partition)
+                await worker.close()
+            await asyncio.sleep(REOPEN_SECONDS)
+
+    def _resume(self, partition: TopicPartition) -> None:
+        if partition in self._slots:
+            self._consumer.resume(partition)

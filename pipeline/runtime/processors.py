@@ -1,0 +1,134 @@
+"""Runs one processor of a topology: one group member, or one for each destination or storage, as the configuration has them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from pipeline.model.topology import Processor
+from pipeline.model.workspace import Workspace
+from pipeline.runtime.configuration import Configuration
+from pipeline.runtime.partitions import PartitionHost
+
+_log = logging.getLogger(__name__)
+
+MakeHost = Callable[[Processor, str, Workspace], PartitionHost]
+"""Makes a group member: for the processor, the id of a destination or storage (empty for a single one), and the workspace."""
+
+
+@dataclass(slots=True)
+class _Member:
+    host: PartitionHost
+    task: asyncio.Task[None]
+
+
+def instances(processor: Processor, workspace: Workspace) -> list[str]:
+    """List what a processor has one consumer group for each of.
+
+    Args:
+        processor: The processor.
+        workspace: What is declared now.
+
+    Returns:
+        Ids of destinations or storages; a single empty id for a processor that runs once.
+    """
+    if processor.for_each == "destination":
+        return list(workspace.destinations)
+    if processor.for_each == "storage":
+        return list(workspace.storage)
+    return [""]
+
+
+def group_name(processor: Processor, instance: str) -> str:
+    """Name the consumer group, without the workspace's prefix.
+
+    Args:
+        processor: The processor.
+        instance: Id of the destination or storage, or empty.
+
+    Returns:
+        `filter`, or `translate.crm`.
+    """
+    return f"{processor.name}.{instance}" if instance else processor.name
+
+
+class ProcessorRunner:
+    """Keeps a processor's group members in step with the configuration.
+
+    Args:
+        processor: What the topology declares.
+        configuration: What the workspace declares, followed.
+        make_host: Makes a group member.
+    """
+
+    def __init__(self, processor: Processor, configuration: Configuration, make_host: MakeHost) -> None:
+        self.processor = processor
+        self._configuration = configuration
+        self._make_host = make_host
+        self._members: dict[str, _Member] = {}
+        self._changed = asyncio.Event()
+        self._stopping = False
+
+    @property
+    def ready(self) -> bool:
+        """Whether every declared group member takes records."""
+        workspace = self._configuration.workspace
+        return (
+            workspace is not None
+            and set(self._members) == set(instances(self.processor, workspace))
+            and all(member.host.ready for member in self._members.values())
+        )
+
+    @property
+    def members(self) -> Iterable[tuple[str, PartitionHost]]:
+        """Group name without prefix, and member."""
+        return [(group_name(self.processor, instance), member.host) for instance, member in self._members.items()]
+
+    async def run(self) -> None:
+        """Work until stopped.
+
+        Raises:
+            Exception: Whatever ended a member: a bug, or a topic that cannot be read.
+        """
+        self._configuration.on_change(lambda _workspace: self._changed.set())
+        await self._configuration.at_least(1)
+        self._changed.set()
+        try:
+            while not self._stopping:
+                if self._changed.is_set():
+                    self._changed.clear()
+                    await self._follow_configuration()
+                change = asyncio.create_task(self._changed.wait())
+                done, _ = await asyncio.wait([change, *(member.task for member in self._members.values())], return_when=asyncio.FIRST_COMPLETED)
+                change.cancel()
+                for task in done - {change}:
+                    task.result()
+        finally:
+            await self._stop_members(list(self._members))
+
+    def stop(self) -> None:
+        """Ask `run` to finish what is in flight and return."""
+        self._stopping = True
+        self._changed.set()
+
+    async def _follow_configuration(self) -> None:
+        workspace = self._configuration.workspace
+        if workspace is None or self._stopping:
+            return
+        wanted = instances(self.processor, workspace)
+        await self._stop_members([instance for instance in self._members if instance not in wanted])
+        for instance in wanted:
+            if instance not in self._members:
+                host = self._make_host(self.processor, instance, workspace)
+                task = asyncio.create_task(host.run(), name=host.group)
+                self._members[instance] = _Member(host, task)
+                _log.info("Group %s reads %s.", host.group, ", ".join(host.topics))
+
+    async def _stop_members(self, which: list[str]) -> None:
+        members = [self._members.pop(instance) for instance in which]
+        for member in members:
+            member.host.stop()
+        if members:
+            await asyncio.gather(*(member.task for member in members), return_exceptions=True)

@@ -1,0 +1,200 @@
+"""Works on one partition of a processor made of steps: take, judge, commit, all in Kafka transactions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from pipeline.model import headers as names
+from pipeline.model.ledger import ledger_key, ledger_value
+from pipeline.model.record import Output, Record, TopicPartition
+from pipeline.model.topics import topic_name
+from pipeline.ports.broker import BrokerError, Fenced, Position, RecordRefused, Transactions, Uncertain
+from pipeline.ports.clock import Clock
+from pipeline.ports.metrics import Metrics
+from pipeline.runtime.counting import count_transaction
+from pipeline.runtime.judgement import Judged, Plan, judge
+from pipeline.runtime.partitions import Inbox, InboxClosedError, ReadCommitted, start_offset
+
+_log = logging.getLogger(__name__)
+
+SLICE_BYTES: Final = 128 * 1024
+"""Input judged between two turns of the loop, so that heartbeats are never starved."""
+TRANSACTION_BYTES: Final = 6 * 1024 * 1024
+"""Output at which a transaction is committed whatever the interval says."""
+CRASHES_MOST: Final = 100
+"""Crashes without one success since this version of code or configuration, after which the processor stops."""
+
+
+class PartitionState(Protocol):
+    """State of one partition whose changes are part of the transaction."""
+
+    async def restore(self) -> None:
+        """Catch up with the changelog; called after fencing."""
+        ...
+
+    def changes(self) -> list[Output]:
+        """Give the changelog records of what the open transaction changed."""
+        ...
+
+    def committed(self, ends: Mapping[TopicPartition, int]) -> None:
+        """Make the changes lasting; called after the commit with the offset after each partition's last record."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what was not committed and release the store."""
+        ...
+
+
+class Plans(Protocol):
+    """Gives the steps for the newest configuration."""
+
+    def current(self) -> Plan:
+        """Give the plan for the newest version known."""
+        ...
+
+    async def at_least(self, version: int) -> Plan:
+        """Wait until a version is known, and give the plan."""
+        ...
+
+
+class BreakerError(Exception):
+    """The steps crash on everything: a bug of ours. The processor stops with its lag kept."""
+
+
+class StepWorker:
+    """Takes records of one partition, judges them and commits, transaction by transaction.
+
+    Args:
+        partition: The input partition.
+        processor: Consumer group without prefix, for ledger and metrics.
+        group: Consumer group with prefix.
+        prefix: The workspace's name.
+        transactions: Producer of this partition, not started.
+        plans: Steps by version of the configuration, bound to this partition's state.
+        state: State of this partition, or None.
+        clock: Time.
+        metrics: Counts.
+        commit_interval_seconds: Longest time that a transaction stays open under load.
+    """
+
+    def __init__(
+        self,
+        partition: TopicPartition,
+        *,
+        processor: str,
+        group: str,
+        prefix: str,
+        transactions: Transactions,
+        plans: Plans,
+        state: PartitionState | None,
+        clock: Clock,
+        metrics: Metrics,
+        commit_interval_seconds: float = 0.1,
+    ) -> None:
+        self._partition = partition
+        self._processor = processor
+        self._group = group
+        self._prefix = prefix
+        self._transactions = transactions
+        self._plans = plans
+        self._state = state
+        self._clock = clock
+        self._metrics = metrics
+        self._interval = commit_interval_seconds
+        self._ledger_topic = topic_name(prefix, "ledger")
+        self._crashes = 0
+        self._succeeded_version = -1
+
+    async def open(self, read_committed: ReadCommitted, bounds: tuple[int, int]) -> int:
+        """Fence a stale owner, read where to start, restore state."""
+        await self._transactions.start()
+        offset = start_offset(await read_committed(), bounds)
+        if self._state is not None:
+            await self._state.restore()
+        return offset
+
+    async def run(self, inbox: Inbox) -> None:
+        """Work until the inbox is closed."""
+        while True:
+            try:
+                records = await inbox.take(SLICE_BYTES, None)
+            except InboxClosedError:
+                return
+            if records:
+                await self._transaction(records, inbox)
+
+    async def _transaction(self, records: list[Record], inbox: Inbox) -> None:
+        started = self._clock.monotonic()
+        judged = Judged()
+        first = records[0].offset
+        while True:
+            plan = await self._plan_for(records)
+            judge(records, plan, judged, at_ms=self._clock.now_ms())
+            last = records[-1]
+            if not len(inbox) or judged.bytes > TRANSACTION_BYTES or self._clock.monotonic() - started > self._interval:
+                break
+            await asyncio.sleep(0)
+            records = await inbox.take(SLICE_BYTES, 0)
+            if not records:
+                break
+        self._break_on_crashes(judged, plan)
+        await self._commit(judged, first, last)
+        self._metrics.observe("headrace_transaction_seconds", self._clock.monotonic() - started, processor=self._processor)
+        self._metrics.set("headrace_lag_records", len(inbox), processor=self._processor, partition=str(self._partition.partition))
+        count_transaction(self._metrics, self._processor, judged.tally, last, self._clock.now_ms())
+
+    async def _plan_for(self, records: list[Record]) -> Plan:
+        plan = self._plans.current()
+        newest = plan.version
+        for record in records:
+            for name, value in record.headers:
+                if name == names.CONFIG and value.isdigit():
+                    newest = max(newest, int(value))
+        return plan if newest == plan.version else await self._plans.at_least(newest)
+
+    def _break_on_crashes(self, judged: Judged, plan: Plan) -> None:
+        if len(judged.crashes) < sum(judged.tally.totals().values()):
+            self._succeeded_version = plan.version
+            self._crashes = 0
+            return
+        self._crashes += len(judged.crashes)
+        if self._succeeded_version != plan.version and self._crashes >= CRASHES_MOST:
+            reason = f"processor {self._processor} crashed on {self._crashes} records and succeeded with none; it stops and keeps its lag"
+            raise BreakerError(reason)
+
+    async def _commit(self, judged: Judged, first: int, last: Record) -> None:
+        end = last.offset + 1
+        outputs = judged.outputs
+        if self._state is not None:
+            outputs.extend(self._state.changes())
+        topic = self._partition.topic.removeprefix(f"{self._prefix}.")
+        number = self._partition.partition
+        value = ledger_value(
+            judged.tally, processor=self._processor, topic=topic, partition=number, start=first, end=end, at_ms=self._clock.now_ms()
+        )
+        outputs.append(Output(self._ledger_topic, ledger_key(self._processor, topic, number), value))
+        try:
+            ends = await self._transactions.commit(outputs, {self._partition: Position(end)}, self._group)
+        except BrokerError as error:
+            self._metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome=_outcome(error))
+            raise
+        self._metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome="committed")
+        if self._state is not None:
+            self._state.committed(ends)
+
+    async def close(self) -> None:
+        """Abort what is open and release state; never raises."""
+        await self._transactions.stop()
+        if self._state is not None:
+            self._state.close()
+
+
+def _outcome(error: BrokerError) -> str:
+    if isinstance(error, Fenced):
+        return "fenced"
+    if isinstance(error, RecordRefused):
+        return "refused"
+    return "uncertain" if isinstance(error, Uncertain) else "failed"
