@@ -1,0 +1,89 @@
+"""CPU time of the lake for one row: from the bytes of a routed record to a Parquet file whose manifest record is durable.
+
+Run: `python benchmarks/lake.py [rows]`. Budget: 15 µs a row (design: budgets). It prints CPU time of the whole process, threads included, and
+the part of each stage. The events are the published example of a track and a page call, each about 1 KB, with ids of their own.
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+
+from pipeline.lake.gathering import Gathered, Gathering
+from pipeline.lake.manifest import ManifestRecord
+from pipeline.model.record import Record
+from pipeline.resources import resource
+from pipeline.runtime.lake.chain import Chain, Part
+from pipeline.runtime.lake.disk import Disk
+from pipeline.runtime.lake.parquet import to_arrow
+
+ROWS_OF_A_FILE = 10_000
+
+
+def _cpu_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _records(count: int) -> list[Record]:
+    examples = [orjson.loads((resource("schemas") / "calls" / "examples" / f"{call}.json").read_bytes()) for call in ("track", "page")]
+    headers = (("source", b"web"), ("received_at", b"1773480414100"), ("config", b"1"), ("routes", b"crm,lake"))
+    records = []
+    for offset in range(count):
+        body = {**examples[offset % 2], "messageId": f"ajs-next-{offset:032x}", "anonymousId": f"device-{offset % 5000:026x}"}
+        records.append(Record("shop.routed", 0, offset, 1773480414100, None, orjson.dumps(body), headers))
+    return records
+
+
+def _timed(work: Callable[[], object], rows: int) -> tuple[object, float]:
+    start = _cpu_seconds()
+    result = work()
+    return result, (_cpu_seconds() - start) / rows * 1e6
+
+
+def main(count: int) -> None:
+    """Measure and print."""
+    records = _records(count)
+    gc.collect()
+    gc.freeze()
+    stages = dict.fromkeys(("parse and lay out", "columns to Arrow", "Parquet, files and manifest"), 0.0)
+    gathering = Gathering("lake")
+    written = 0
+    wall = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        chain = Chain(Path(folder), "shop.routed-0", Disk())
+        for first in range(0, count, ROWS_OF_A_FILE):
+            batch = records[first : first + ROWS_OF_A_FILE]
+
+            def lay_out(batch: list[Record] = batch) -> Gathered:
+                for record in batch:
+                    gathering.add(record)
+                return gathering.take()
+
+            gathered, cost = _timed(lay_out, count)
+            stages["parse and lay out"] += cost
+            assert isinstance(gathered, Gathered)
+            files = gathered.files
+            parts, cost = _timed(lambda files=files: [Part(f.source, f.call, f.hour, to_arrow(f.columns), f.events) for f in files], count)
+            stages["columns to Arrow"] += cost
+            record = ManifestRecord(first, first + len(batch), ())
+            added, cost = _timed(lambda parts=parts, record=record: chain.add(parts, record), count)
+            stages["Parquet, files and manifest"] += cost
+            assert isinstance(added, ManifestRecord)
+            written += added.size
+    wall = time.perf_counter() - wall
+    for stage, cost in stages.items():
+        print(f"{stage:30} {cost:6.2f} µs of CPU a row")
+    value_bytes = sum(len(record.value or b"") for record in records) / count
+    print(f"{'together':30} {sum(stages.values()):6.2f} µs of CPU a row (budget 15); {count / wall:,.0f} rows/s; {value_bytes:.0f} B in, {written / count:.0f} B out")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
