@@ -14,6 +14,8 @@ TRACEPARENT: Final = "traceparent"
 """W3C trace context, passed on untouched."""
 REPLAY: Final = "replay"
 """Id of the replay job that the record belongs to."""
+REKEYED: Final = "rekeyed"
+"""On a record that validate wrote to raw again under its key: by how many partitions it was placed, decimal text."""
 ROUTES: Final = "routes"
 """Ids of the destinations and storages that an event is for, comma separated, sorted."""
 

@@ -48,6 +48,8 @@ _REASONS: Final = (
     Reason("integrations_not_object", "error", "integrations is not an object."),
     Reason("name_not_string", "error", "The page or screen name is not a string."),
     Reason("category_not_string", "error", "The page or screen category is not a string."),
+    Reason("timestamp_not_string", "error", "timestamp, originalTimestamp or sentAt is not a string."),
+    Reason("bad_request", "error", "The event does not satisfy the schema of its call in a way that no other reason names."),
     Reason("schema_violation", "error", "The event does not satisfy the JSON Schema that its source names for it."),
     Reason("rekeyed", "info", "The record lay in another partition than its key's and was sent back to raw under its key."),
     Reason("duplicate", "info", "A message with this id was seen from this source within the dedup window."),
@@ -56,6 +58,7 @@ _REASONS: Final = (
     Reason("destination_disabled", "info", "The destination is disabled."),
     Reason("filtered_by_integrations_object", "info", "The event's integrations object switches the destination off."),
     Reason("filtered_by_rules", "info", "The destination's event list or filter leaves the event out."),
+    Reason("unknown_integration", "warning", "The event's integrations object names what is no destination of the workspace."),
     Reason("filter_failed", "error", "A filter of the destination could not be evaluated; the event is not sent to it."),
     # translate
     Reason("other_destination", "info", "The event is not routed to this destination."),
@@ -67,6 +70,9 @@ _REASONS: Final = (
     Reason("redirected", "error", "The destination answered with a redirect, which is never followed."),
     Reason("retries_exhausted", "error", "The destination failed for four hours."),
     Reason("unauthorized", "warning", "The destination refuses our credentials; it is parked with its backlog and probed."),
+    Reason(
+        "circuit_open", "warning", "The destination fails again and again; nothing but one probe at a time is sent to it, and its backlog is kept."
+    ),
     Reason("gone", "warning", "The destination answered that it is gone; it is disabled and its backlog kept."),
     Reason("misconfigured", "warning", "A setting or secret of the destination is missing; it is parked with its backlog."),
     # anywhere

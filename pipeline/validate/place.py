@@ -1,0 +1,89 @@
+"""Whose a raw record is, whether its source may send it, and whether it lies where its key belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline.model import headers, ids
+from pipeline.model.outcomes import Dead, Drop, Emit, Emits, Outcome, Step
+from pipeline.model.record import Message, Record
+from pipeline.model.workspace import Workspace
+from pipeline.validate.normalise import text_ids
+from pipeline.validate.size import check_size
+from pipeline.validate.times import LATEST_MS
+
+
+def create_place(workspace: Workspace, keys: Mapping[str, str], *, partitions: int) -> Step:
+    """Make the first half of the step.
+
+    Args:
+        workspace: The workspace.
+        keys: Source id by write key, references resolved.
+        partitions: How many partitions the topic `raw` has.
+
+    Returns:
+        A function of a message; where it returns None, the message has a source, its key and its headers, and the body is an
+        object without `writeKey`, within the limits.
+    """
+    sources = {name: (source, name.encode()) for name, source in workspace.sources.items()}
+    default = workspace.default_source
+    placed = b"%d" % partitions
+
+    def place(message: Message) -> Outcome | None:
+        body, given, record = message.body, message.headers, message.record
+        if body.__class__ is not dict:
+            return Dead("not_an_object")
+        named = sources.get(_source_name(given, body.pop("writeKey", None), keys, default))
+        if named is None:
+            return Dead("unknown_source")
+        source, source_header = named
+        message.source = source.id
+        if not source.enabled:
+            return Drop("source_disabled")
+        if fault := check_size(body, record.value or b"", source.event_bytes):
+            return fault
+
+        text_ids(body)
+        key = ids.event_key(body)
+        given[headers.SOURCE] = source_header
+        given[headers.RECEIVED_AT] = b"%d" % _received_ms(given, record.timestamp)
+        astray = key is not None and (key != record.key or ids.partition_of(key, partitions) != record.partition)
+        if astray and given.get(headers.REKEYED) != placed:
+            message.withheld.append(("", "rekeyed"))
+            return Emits((_rekeyed(record, key, given, placed),))
+        given.pop(headers.REKEYED, None)
+        message.key = key
+        return None
+
+    return place
+
+
+def _source_name(given: Mapping[str, bytes], write_key: object, keys: Mapping[str, str], default: str) -> str:
+    header = given.get(headers.SOURCE)
+    if header:
+        return header.decode("utf-8", "replace")
+    if isinstance(write_key, str) and write_key in keys:
+        return keys[write_key]
+    return default
+
+
+def _received_ms(given: Mapping[str, bytes], appended_ms: int) -> int:
+    header = given.get(headers.RECEIVED_AT)
+    if header is not None and len(header) <= 15 and header.isdigit():
+        return min(int(header), LATEST_MS)
+    return appended_ms
+
+
+def _rekeyed(record: Record, key: bytes | None, given: Mapping[str, bytes], placed: bytes) -> Emit:
+    """Write a record again under its key, byte for byte.
+
+    The header says by which number of partitions it was placed: where the topic has another number than we believe, the
+    record would come back for ever, so one that was placed by today's number is judged where it lies.
+    """
+    added = (
+        (headers.SOURCE, given[headers.SOURCE]),
+        (headers.RECEIVED_AT, given[headers.RECEIVED_AT]),
+        (headers.REKEYED, placed),
+    )
+    names = {name for name, _ in added}
+    return Emit("raw", key, record.value or b"", (*(header for header in record.headers if header[0] not in names), *added))

@@ -1,0 +1,101 @@
+"""The four times of an event: what the client's clock said, and what that was by ours."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 (all arithmetic here is on naive UTC, three times as fast as on aware times)
+_TEXT: Final = frozenset({str, type(None)})
+LATEST_MS: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999, the end of what ISO 8601 writes in four digits."""
+
+
+class Arrival(NamedTuple):
+    """When an event arrived: as a naive UTC datetime, and as ISO 8601 text."""
+
+    at: datetime
+    text: str
+
+
+@lru_cache(maxsize=4096)
+def arrival(received_ms: int) -> Arrival:
+    """Make an arrival of milliseconds since the epoch.
+
+    Args:
+        received_ms: Milliseconds since the epoch; what lies outside 1970 to 9999 counts as the nearer end.
+
+    Returns:
+        The arrival. Events of one request share it, hence the cache.
+    """
+    at = _EPOCH + timedelta(milliseconds=min(max(received_ms, 0), LATEST_MS))
+    return Arrival(at, _text(at))
+
+
+def parse_time(text: str) -> datetime | None:
+    """Read an ISO 8601 time.
+
+    Args:
+        text: Such as `2026-03-14T09:26:41.234Z`; without an offset it counts as UTC.
+
+    Returns:
+        The time as a naive UTC datetime, or None where the text is no such time.
+    """
+    try:
+        if text[-1:] == "Z":
+            at = datetime.fromisoformat(text[:-1])
+            return at if at.tzinfo is None else None
+        at = datetime.fromisoformat(text)
+        return at if at.tzinfo is None else at.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        return None
+
+
+def correct_times(body: dict[str, Any], arrived: Arrival) -> str:
+    """Set `receivedAt`, keep the client's own time in `originalTimestamp`, and put the corrected one into `timestamp`.
+
+    `timestamp = receivedAt - (sentAt - originalTimestamp)`; without `sentAt` the client's time as it is; without a
+    client's time `receivedAt`. It is never later than `receivedAt`. A text that is no time counts as absent and stays
+    in `originalTimestamp` or `sentAt` as the client wrote it. Source: Tracking API, clock correction.
+
+    Args:
+        body: The event; changed in place.
+        arrived: When it arrived.
+
+    Returns:
+        Empty, or the name of a time that is not text; the event is then left half done.
+    """
+    body["receivedAt"] = arrived.text
+    stated = body.pop("timestamp", None)
+    original = body.get("originalTimestamp")
+    sent = body.get("sentAt")
+    if stated.__class__ not in _TEXT or original.__class__ not in _TEXT or sent.__class__ not in _TEXT:
+        return "timestamp" if stated.__class__ not in _TEXT else "sentAt" if sent.__class__ not in _TEXT else "originalTimestamp"
+
+    occurred = None
+    if original is not None:
+        occurred = parse_time(original)
+    elif stated is not None:
+        body["originalTimestamp"] = stated
+    else:
+        body.pop("originalTimestamp", None)
+    if occurred is None and stated is not None:
+        occurred = parse_time(stated)
+    if sent is None:
+        body.pop("sentAt", None)
+    body["timestamp"] = arrived.text if occurred is None else _corrected(occurred, parse_time(sent) if sent else None, arrived)
+    return ""
+
+
+def _corrected(occurred: datetime, sent_at: datetime | None, arrived: Arrival) -> str:
+    if sent_at is not None:
+        try:
+            occurred = arrived.at - (sent_at - occurred)
+        except OverflowError:  # the client's clocks are millennia apart: no time at all
+            return arrived.text
+    return arrived.text if occurred >= arrived.at else _text(occurred)
+
+
+def _text(at: datetime) -> str:
+    return at.isoformat("T", "milliseconds") + "Z"
