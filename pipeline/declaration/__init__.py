@@ -14,7 +14,7 @@ from pipeline.declaration.config import ConfigFold, config_records
 from pipeline.declaration.graph import describe, mermaid
 from pipeline.declaration.problems import DeclarationError, Problem, did_you_mean
 from pipeline.declaration.references import Reference, is_reference, references_in
-from pipeline.declaration.rules import Setting, TypeRules, WorkspaceRules
+from pipeline.declaration.rules import TypeRules, WorkspaceRules
 from pipeline.declaration.topology import KINDS, KindRules, TopologyRules, load_topology
 from pipeline.declaration.workspace import DeclaredFile, load_workspace
 
@@ -26,7 +26,6 @@ __all__ = [
     "KindRules",
     "Problem",
     "Reference",
-    "Setting",
     "TopologyRules",
     "TypeRules",
     "WorkspaceRules",

@@ -1,7 +1,8 @@
 """The `config` topic: a workspace as records, and records as the newest workspace that was written whole.
 
-Keys: `0000000007/destination/crm` for the objects of version 7, and `0000000007/commit` for the record that ends it, whose value says how
-many objects there are. All of a version is one transaction, yet a reader of a compacted topic may find remains of old versions; only what is complete counts.
+Keys: `0000000007/destination/crm` for the objects of version 7, and `0000000007/commit` for the record that ends it, whose value
+says how many objects there are. All of a version is one transaction, yet a reader of a compacted topic may find remains of old
+versions; only what is complete counts.
 """
 
 from __future__ import annotations

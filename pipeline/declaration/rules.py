@@ -9,27 +9,18 @@ from pipeline.declaration.problems import Path
 from pipeline.declaration.shape import Fault
 
 
-class Setting(NamedTuple):
-    """One setting of a type of destination or storage.
+class TypeRules(NamedTuple):
+    """A type of destination or storage.
 
     Attributes:
-        name: Its key under `settings`.
-        sentence: What it is, for a person.
-        required: Whether it must be given.
-        secret: Whether it must be a reference.
+        settings: JSON Schema of its settings.
+        secrets: Names of the settings that must be references.
+        actions: Names of its actions.
     """
 
-    name: str
-    sentence: str = ""
-    required: bool = False
-    secret: bool = False
-
-
-class TypeRules(NamedTuple):
-    """A type of destination or storage: its settings and the names of its actions."""
-
-    settings: tuple[Setting, ...] = ()
-    actions: tuple[str, ...] = ()
+    settings: Mapping[str, Any]
+    secrets: Collection[str] = ()
+    actions: Collection[str] = ()
 
 
 class WorkspaceRules(NamedTuple):

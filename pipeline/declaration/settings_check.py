@@ -1,50 +1,42 @@
-"""Check the settings of a destination or storage: known, complete, and no secret in clear text."""
+"""Check the settings of a destination or storage: known, complete, of the right kind, and no secret in clear text."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pipeline.declaration.problems import Path, did_you_mean
+from pipeline.declaration.problems import Path
 from pipeline.declaration.references import broken_references, is_reference
-from pipeline.declaration.rules import Setting
-from pipeline.declaration.shape import Fault
+from pipeline.declaration.rules import TypeRules
+from pipeline.declaration.shape import Fault, shape_faults
 
 
-def check_settings(values: Mapping[str, Any], known: Sequence[Setting]) -> list[Fault]:
-    """Find everything that is wrong with settings; no message repeats a value.
+def check_settings(values: Mapping[str, Any], rules: TypeRules) -> list[Fault]:
+    """Find everything that is wrong with settings; no message repeats the value of a secret.
 
     Args:
         values: What is declared.
-        known: The settings of the type.
+        rules: The type that they are for.
 
     Returns:
         Faults with paths from `settings`.
     """
-    names = {setting.name: setting for setting in known}
-    faults = [Fault((name,), f"unknown setting {name}", did_you_mean(name, names), key=True) for name in values if name not in names]
-    for setting in known:
-        if setting.name not in values:
-            if setting.required:
-                faults.append(Fault((), f"the setting {setting.name} is missing", setting.sentence))
-        elif setting.secret:
-            faults += _secret_faults(setting, values[setting.name])
+    in_clear = [name for name in rules.secrets if name in values and not _kept_out(values[name])]
+    faults = [fault for fault in shape_faults(values, rules.settings) if not (fault.path and fault.path[0] in in_clear)]
+    for name in in_clear:
+        hint = f"put it into the environment and write ${{env:{name.upper()}}}, or into a file and write ${{file:PATH}}"
+        faults.append(Fault((name,), f"{name} is a secret and stands here in clear", hint))
     faults += [
-        Fault(path, f"{piece} is no reference", "write ${env:NAME} or ${file:PATH}")
+        Fault(path, "holds something that looks like a reference and is none", "write ${env:NAME} or ${file:PATH}")
         for path, text in _texts(values, ())
-        for piece in broken_references(text)
+        if broken_references(text)
     ]
     return faults
 
 
-def _secret_faults(setting: Setting, value: Any) -> Iterator[Fault]:  # noqa: ANN401 (any JSON value)
-    if not isinstance(value, str) or not (is_reference(value) or broken_references(value)):
-        variable = setting.name.upper()
-        yield Fault(
-            (setting.name,),
-            f"{setting.name} is a secret and stands here in clear",
-            f"put it into the environment and write ${{env:{variable}}}, or into a file and write ${{file:PATH}}",
-        )
+def _kept_out(value: Any) -> bool:  # noqa: ANN401 (any JSON value)
+    # A broken reference is told about once, as such.
+    return isinstance(value, str) and (is_reference(value) or bool(broken_references(value)))
 
 
 def _texts(value: Any, path: Path) -> Iterator[tuple[Path, str]]:  # noqa: ANN401 (any JSON value)

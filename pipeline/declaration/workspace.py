@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from pipeline.declaration.event_schemas import SchemaFault, check_schema, parse_schema
 from pipeline.declaration.objects import workspace_of
 from pipeline.declaration.problems import DeclarationError, Path, Problem, did_you_mean
-from pipeline.declaration.rules import WorkspaceRules
+from pipeline.declaration.rules import TypeRules, WorkspaceRules
 from pipeline.declaration.settings_check import check_settings
 from pipeline.declaration.shape import shape_faults
 from pipeline.declaration.yaml_text import Document, parse_yaml
@@ -212,11 +212,11 @@ def _source_names(item: _Item, sources: Sequence[str]) -> list[Problem]:
     ]
 
 
-def _type_and_settings(item: _Item, kind: str, types: Mapping[str, Any]) -> list[Problem]:
+def _type_and_settings(item: _Item, kind: str, types: Mapping[str, TypeRules]) -> list[Problem]:
     slug = item.data["type"]
     if slug not in types:
         return [item.problem(("type",), f"unknown type of {kind}: {slug}", did_you_mean(slug, types))]
-    faults = check_settings(item.data.get("settings", {}), types[slug].settings)
+    faults = check_settings(item.data.get("settings", {}), types[slug])
     return [item.problem(("settings", *fault.path), fault.message, fault.hint, key=fault.key) for fault in faults]
 
 

@@ -1,0 +1,182 @@
+"""Reads what is declared from the disk and checks it against what exists: the workspace's files, and topologies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.app.settings import SettingError, Settings, read_schema, topology_file
+from pipeline.declaration import ConfigFold, DeclaredFile, TopologyRules, TypeRules, WorkspaceRules, load_topology, load_workspace
+from pipeline.declaration.yaml_text import Document, parse_yaml
+from pipeline.destinations.declaration import settings_schema
+from pipeline.destinations.webhook import DESTINATION as WEBHOOK
+from pipeline.enrich import ENRICHMENTS
+from pipeline.mapping import compile_mapping, compile_query
+from pipeline.model.topology import Topology
+from pipeline.model.workspace import Workspace
+
+WORKSPACE_FILE: Final = "workspace.yaml"
+
+STEPS: Final = {
+    "validate": ("main", "raw", "dead"),
+    "dedup": ("main", "dead"),
+    "enrich": ("main", "dead"),
+    "filter": ("main", "dead"),
+    "translate": ("requests", "dead"),
+}
+"""The lanes that each step writes to."""
+
+DESTINATION_TYPES: Final = {WEBHOOK.slug: WEBHOOK}
+"""Types of destinations by slug."""
+
+_PARQUET: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {"path": {"type": "string", "minLength": 1, "description": "Folder of the lake; it counts from where `headrace up` runs."}},
+    "required": ["path"],
+    "additionalProperties": False,
+}
+
+
+def workspace_rules() -> WorkspaceRules:
+    """Say what workspaces are checked against."""
+    return WorkspaceRules(
+        schema=read_schema("workspace"),
+        destinations={
+            slug: TypeRules(
+                settings_schema(one), tuple(setting.name for setting in one.settings if setting.secret), tuple(action.name for action in one.actions)
+            )
+            for slug, one in DESTINATION_TYPES.items()
+        },
+        storage={"parquet": TypeRules(_PARQUET)},
+        enrichments=tuple(ENRICHMENTS),
+        compile_query=compile_query,
+        compile_mapping=compile_mapping,
+    )
+
+
+def topology_rules() -> TopologyRules:
+    """Say what topologies are checked against."""
+    return TopologyRules(read_schema("topology"), STEPS, tuple(ENRICHMENTS))
+
+
+def config_fold() -> ConfigFold:
+    """Make a follower of the topic `config`, with nothing in it yet."""
+    return ConfigFold(read_schema("workspace"))
+
+
+def find_workspace(given: str, settings: Settings) -> Path:
+    """Find the workspace: what is given, else `workspace.yaml` in the current folder, else the one in the home.
+
+    Args:
+        given: Path of a file or folder, or empty.
+        settings: The settings.
+
+    Returns:
+        Path of a file or folder that exists.
+
+    Raises:
+        SettingError: There is none.
+    """
+    if given:
+        if not Path(given).exists():
+            raise SettingError(f"there is no file or folder {given}: check the path, or make one with `headrace init {given}`")
+        return Path(given)
+    for path in (Path(WORKSPACE_FILE), settings.home / WORKSPACE_FILE):
+        if path.is_file():
+            return path
+    raise SettingError(f"there is no {WORKSPACE_FILE} here: make one with `headrace init`, or name yours with --workspace PATH")
+
+
+def workspace_files(path: Path) -> list[Path]:
+    """List the files of a workspace.
+
+    Args:
+        path: A file, or a folder whose `*.yaml` and `*.yml` are taken in the order of their names.
+
+    Returns:
+        The files.
+
+    Raises:
+        SettingError: The folder holds none.
+    """
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for ending in ("*.yaml", "*.yml") for file in path.glob(ending))
+    if not files:
+        raise SettingError(f"the folder {path} holds no .yaml file")
+    return files
+
+
+def read_workspace(path: Path) -> Workspace:
+    """Read and check a workspace.
+
+    Args:
+        path: A file or folder.
+
+    Returns:
+        The workspace, at version 0.
+
+    Raises:
+        DeclarationError: With all problems.
+        SettingError: A file cannot be read.
+    """
+    files = [DeclaredFile(str(file), read_text(file)) for file in workspace_files(path)]
+    return load_workspace(files, workspace_rules(), _read_beside)
+
+
+def read_topology(name: str) -> Topology:
+    """Read and check a topology.
+
+    Args:
+        name: Path of a file, or the name of one that comes with the product.
+
+    Returns:
+        The topology.
+
+    Raises:
+        DeclarationError: With all problems.
+        SettingError: There is no such file, or it cannot be read.
+    """
+    path = topology_file(name)
+    return load_topology(read_text(path), str(path), topology_rules())
+
+
+def read_text(path: Path) -> str:
+    """Read a declared file.
+
+    Raises:
+        SettingError: It cannot be read, or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingError(f"{path} is not UTF-8 text") from None
+
+
+def _read_beside(file: str, name: str) -> bytes | None:
+    try:
+        return (Path(file).parent / name).read_bytes()
+    except OSError:
+        return None
+
+
+def workspace_name(path: Path) -> str:
+    """Read nothing but a workspace's name, so that one with faults can still be looked into.
+
+    Args:
+        path: A file or folder.
+
+    Returns:
+        The name.
+
+    Raises:
+        SettingError: No file names the workspace.
+    """
+    for file in workspace_files(path):
+        document = parse_yaml(read_text(file), str(file))
+        name = document.data.get("workspace") if isinstance(document, Document) and isinstance(document.data, dict) else None
+        if isinstance(name, str) and name:
+            return name
+    raise SettingError(f"{path} names no workspace: run `headrace check`")
