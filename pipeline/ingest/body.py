@@ -67,5 +67,5 @@ def parsed(text: bytes) -> tuple[Any, int] | Refused:
     """
     try:
         return json_text.decode(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # some texts are nested deeper than Python can follow
         return refusals.INVALID_JSON

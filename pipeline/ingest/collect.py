@@ -126,7 +126,7 @@ class _Judge(NamedTuple):
             place(body, self.sender)
             value = json_text.encode(body)
             fault = excess_of(item, body, value, source)
-        except ValueError:
+        except (ValueError, RecursionError):
             return unwritable_fault()
         if fault is not None:
             return fault
@@ -242,8 +242,9 @@ def _item(judge: _Judge, item: Any, index: int, source: Source | Refused) -> tup
 def _written(item: Any) -> bytes:  # noqa: ANN401 (JSON)
     try:
         return json_text.encode(item)
-    except ValueError:
-        return b""
+    except (ValueError, RecursionError):  # read, but nested too deeply for any writer: only what stands outside of the nesting can be kept
+        members = item.items() if item.__class__ is dict else ()
+        return json_text.encode({name: value for name, value in members if value.__class__ is not dict and value.__class__ is not list})
 
 
 def _size(output: Output) -> int:

@@ -1,0 +1,54 @@
+"""Batches as a whole."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.ingest import ENDPOINTS, Accepted, Request, crashed
+from pipeline.model import limits
+from tests.unit.ingest.requests_of_sdks import NOW, WEB, WORKSPACE, events, post, refusal, taken
+
+
+def test_order_and_keys() -> None:
+    """Records stand in the order of the items, under the anonymous id, else the user id."""
+    items = [
+        {"type": "page", "userId": "u"},
+        {"type": "page", "userId": "u", "anonymousId": "a"},
+        {"type": "page", "userId": 7},
+    ]
+    records = taken(post("/v1/batch", {"batch": items}))
+    assert [b"u", b"a", b"7"] == [record.key for record in records]
+
+
+@pytest.mark.parametrize("body", [{}, [], 5, None, {"batch": None}, {"batch": {}}, {"batch": "x"}])
+def test_what_is_no_batch(body: Any) -> None:  # noqa: ANN401 (JSON)
+    """Without an array under `batch` the request is refused."""
+    assert refusal(post("/v1/batch", body)) == (400, "invalid_json")
+
+
+def test_an_empty_batch_is_a_success() -> None:
+    """There is nothing to store, and nothing wrong."""
+    assert taken(post("/v1/batch", {"batch": []})) == []
+
+
+def test_the_longest_batch() -> None:
+    """2,500 items are taken; one more is refused, for the SDK would drop them all anyway."""
+    item = {"type": "page", "userId": "u"}
+    assert len(events(post("/v1/batch", {"batch": [item] * limits.BATCH_EVENTS}))) == limits.BATCH_EVENTS
+    assert refusal(post("/v1/batch", {"batch": [item] * (limits.BATCH_EVENTS + 1)})) == (400, "batch_too_long")
+
+
+def test_counts_by_source_and_outcome() -> None:
+    """Accepted and dead events and replaced values are counted, and the bytes are summed."""
+    body = b'{"batch":[{"type":"page","userId":"u","messageId":"m","x":NaN},{"type":"x"},{"type":"page","userId":"u","y":Infinity}]}'
+    verdict = post("/v1/batch", body)
+    assert isinstance(verdict, Accepted)
+    assert {("web", "accepted"): 2, ("web", "dead"): 1, ("web", "replaced"): 2} == verdict.counts
+    assert sum(len(output.key or b"") + len(output.value or b"") for output in verdict.outputs) == verdict.size
+
+
+def test_a_body_that_we_fail_on_is_kept() -> None:
+    """A bug of ours is a dead letter, not a 5xx that clients repeat for hours."""
+    verdict = crashed(Request(ENDPOINTS["/v1/page"], WEB, "", b"body", "", NOW, "n/1"), WORKSPACE)
+    (letter,) = verdict.outputs
+    assert (letter.topic, letter.value, dict(letter.headers)["dead_reason"]) == ("shop.dead.ingest", b"body", b"crashed")
