@@ -2,39 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.app.settings import SettingError, Settings, read_schema, topology_file
-from pipeline.declaration import ConfigFold, DeclaredFile, TopologyRules, TypeRules, WorkspaceRules, load_topology, load_workspace
+from pipeline.app.settings import Secrets, SettingError, Settings, read_schema, topology_file
+from pipeline.declaration import ConfigFold, DeclaredFile, TopologyRules, TypeRules, WorkspaceRules, load_topology, load_workspace, references_in
 from pipeline.declaration.yaml_text import Document, parse_yaml
 from pipeline.destinations.declaration import settings_schema
-from pipeline.destinations.webhook import DESTINATION as WEBHOOK
-from pipeline.enrich import ENRICHMENTS
 from pipeline.mapping import compile_mapping, compile_query
 from pipeline.model.topology import Topology
-from pipeline.model.workspace import Workspace
+from pipeline.model.workspace import Destination, Storage, Workspace
+from pipeline.registry import DESTINATION_TYPES, ENRICHMENTS, STEPS, STORAGE_TYPES
 
 WORKSPACE_FILE: Final = "workspace.yaml"
-
-STEPS: Final = {
-    "validate": ("main", "raw", "dead"),
-    "dedup": ("main", "dead"),
-    "enrich": ("main", "dead"),
-    "filter": ("main", "dead"),
-    "translate": ("requests", "dead"),
-}
-"""The lanes that each step writes to."""
-
-DESTINATION_TYPES: Final = {WEBHOOK.slug: WEBHOOK}
-"""Types of destinations by slug."""
-
-_PARQUET: Final[dict[str, Any]] = {
-    "type": "object",
-    "properties": {"path": {"type": "string", "minLength": 1, "description": "Folder of the lake; it counts from where `headrace up` runs."}},
-    "required": ["path"],
-    "additionalProperties": False,
-}
 
 
 def workspace_rules() -> WorkspaceRules:
@@ -47,7 +28,7 @@ def workspace_rules() -> WorkspaceRules:
             )
             for slug, one in DESTINATION_TYPES.items()
         },
-        storage={"parquet": TypeRules(_PARQUET)},
+        storage={slug: TypeRules(schema) for slug, schema in STORAGE_TYPES.items()},
         enrichments=tuple(ENRICHMENTS),
         compile_query=compile_query,
         compile_mapping=compile_mapping,
@@ -56,7 +37,7 @@ def workspace_rules() -> WorkspaceRules:
 
 def topology_rules() -> TopologyRules:
     """Say what topologies are checked against."""
-    return TopologyRules(read_schema("topology"), STEPS, tuple(ENRICHMENTS))
+    return TopologyRules(read_schema("topology"), {name: step.lanes for name, step in STEPS.items()}, tuple(ENRICHMENTS))
 
 
 def config_fold() -> ConfigFold:
@@ -180,3 +161,37 @@ def workspace_name(path: Path) -> str:
         if isinstance(name, str) and name:
             return name
     raise SettingError(f"{path} names no workspace: run `headrace check`")
+
+
+def missing_secrets(workspace: Workspace, secrets: Secrets) -> list[str]:
+    """Name the references that lead nowhere on this machine; elsewhere they may.
+
+    Args:
+        workspace: The workspace.
+        secrets: What resolves references.
+
+    Returns:
+        A sentence for each, which says what to do.
+    """
+    missing: dict[str, None] = {}
+    for text in _texts([*([*source.write_keys] for source in workspace.sources.values()), *(one.settings for one in _configured(workspace))]):
+        for reference in references_in(text):
+            try:
+                secrets.resolve(reference.text)
+            except SettingError as error:
+                missing[str(error)] = None
+    return list(missing)
+
+
+def _configured(workspace: Workspace) -> list[Destination | Storage]:
+    return [*workspace.destinations.values(), *workspace.storage.values()]
+
+
+def _texts(value: Any) -> Iterator[str]:  # noqa: ANN401 (any JSON value)
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _texts(list(value.values()))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)

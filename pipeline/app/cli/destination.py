@@ -11,12 +11,13 @@ from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.options import JsonOption, WorkspaceOption, examples
 from pipeline.app.cli.output import say, say_json
 from pipeline.app.cli.workspace_edit import add_to_workspace, check_id
-from pipeline.app.declared import DESTINATION_TYPES, find_workspace, read_workspace
+from pipeline.app.declared import find_workspace, read_workspace
 from pipeline.app.settings import read_settings
 from pipeline.declaration import did_you_mean
 from pipeline.declaration.references import is_reference
 from pipeline.destinations.declaration import DestinationType
 from pipeline.model.workspace import Workspace
+from pipeline.registry import DESTINATION_TYPES
 
 
 def register(app: typer.Typer) -> None:

@@ -55,6 +55,15 @@ def say_error(message: str, remedy: str = "") -> None:
         console.print(f"  [dim]→[/] {escape(remedy)}")
 
 
+def say_warning(message: str) -> None:
+    """Print what may be wrong to the standard error.
+
+    Args:
+        message: What it is, and what to do.
+    """
+    Console(file=sys.stderr, highlight=False, soft_wrap=True).print(f"[bold yellow]warning:[/] {escape(message)}")
+
+
 def say_problems(problems: Iterable[Problem]) -> None:
     """Print problems to the standard error, each with its place in the form that editors and terminals recognise.
 

@@ -9,10 +9,10 @@ import typer
 
 from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.options import JsonOption, WorkspaceOption, examples
-from pipeline.app.cli.output import say, say_json, say_problems
+from pipeline.app.cli.output import say, say_json, say_problems, say_warning
 from pipeline.app.cli.workspace_edit import check_id, write_file
-from pipeline.app.declared import WORKSPACE_FILE, find_workspace, read_workspace
-from pipeline.app.settings import read_settings
+from pipeline.app.declared import WORKSPACE_FILE, find_workspace, missing_secrets, read_workspace
+from pipeline.app.settings import Secrets, read_settings
 from pipeline.declaration import DeclarationError
 
 _TEMPLATE: Final = """\
@@ -69,9 +69,10 @@ def check(
 ) -> None:
     """Say everything that is wrong with the workspace, with file, line and a hint.
 
-    Nothing is sent anywhere. Exits with 0 when all is well, else with 1.
+    Nothing is sent anywhere. Exits with 0 when all is well, else with 1; a secret that is not set on this machine is a warning.
     """
-    place = find_workspace(path or workspace, read_settings())
+    settings = read_settings()
+    place = find_workspace(path or workspace, settings)
     try:
         declared = read_workspace(place)
     except DeclarationError as error:
@@ -82,11 +83,14 @@ def check(
             count = len(error.problems)
             say(f"[red]✗[/] {place}: {count} problem{'s' if count > 1 else ''}")
         raise typer.Exit(1) from None
+    missing = missing_secrets(declared, Secrets(settings.home))
     counts = {"sources": len(declared.sources), "destinations": len(declared.destinations), "storage": len(declared.storage)}
     if as_json:
-        say_json({"ok": True, "problems": [], "workspace": declared.name, **counts})
+        say_json({"ok": True, "problems": [], "warnings": missing, "workspace": declared.name, **counts})
         return
     say(f"[green]✓[/] {place}: workspace [bold]{declared.name}[/], " + ", ".join(f"{kind} {count}" for kind, count in counts.items()))
+    for sentence in missing:
+        say_warning(f"on this machine {sentence}")
 
 
 def _name_of(folder: str) -> str:
