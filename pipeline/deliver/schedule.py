@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from typing import Final, NamedTuple
 
 from pipeline.model.outcomes import Dead
@@ -54,6 +55,19 @@ def tier_for(wait_ms: int) -> str:
         if delay >= wait_ms:
             return name
     return name
+
+
+def jitter_of(message_id: bytes, failures: int) -> float:
+    """Draw the jitter of a try from its message and number, so that no randomness is needed and equal tries wait alike.
+
+    Args:
+        message_id: The event's message id.
+        failures: How many tries have failed.
+
+    Returns:
+        A number from 0 to 1, spread evenly over message ids.
+    """
+    return zlib.crc32(message_id, failures) / 0xFFFFFFFF
 
 
 def next_try(*, failures: int, after_ms: int, first_attempt_ms: int, now_ms: int, jitter: float, time_scale: float = 1.0) -> Later | Dead:

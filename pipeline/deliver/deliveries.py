@@ -1,0 +1,110 @@
+"""What is written down about one attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import orjson
+
+from pipeline.model import headers as names
+from pipeline.model.record import Headers
+from pipeline.ports.http import Answer
+
+AttemptOutcome = Literal["delivered", "retried", "dead", "parked"]
+"""How an attempt ended; `parked` means that the request stays where it is until the destination works again."""
+
+
+def delivery_value(headers: Headers, answer: Answer, *, outcome: AttemptOutcome, reason: str, attempt: int, at_ms: int, answer_text: str) -> bytes:
+    """Write the record of an attempt.
+
+    Args:
+        headers: Headers of the request's record.
+        answer: What came back.
+        outcome: How the attempt ended.
+        reason: Registered reason, or empty.
+        attempt: Number of the attempt, from 1.
+        at_ms: When it ended, milliseconds since the epoch.
+        answer_text: The first of the answer's body, redacted.
+
+    Returns:
+        JSON.
+    """
+    return orjson.dumps(
+        {
+            "message_id": _text(headers, names.MESSAGE_ID),
+            "destination": _text(headers, names.DESTINATION),
+            "mapping": _text(headers, names.MAPPING),
+            "source": _text(headers, names.SOURCE),
+            "event": _text(headers, names.EVENT),
+            "type": _text(headers, names.TYPE),
+            "attempt": attempt,
+            "status": answer.status,
+            "error": answer.error,
+            "outcome": outcome,
+            "reason": reason,
+            "latency_ms": round(answer.latency_ms, 1),
+            "at": at_ms,
+            "answer": answer_text,
+            "event_origin": _text(headers, names.EVENT_ORIGIN),
+        }
+    )
+
+
+def retry_record(
+    key: bytes | None, headers: tuple[tuple[str, bytes], ...], *, destination: str, failures: int, first_attempt_ms: int, not_before_ms: int
+) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
+    """Give key and headers of a request that waits in a retry topic; its value is unchanged.
+
+    Args:
+        key: The event's key.
+        headers: Headers of the request's record.
+        destination: Destination id, which goes before the key.
+        failures: How many tries have failed.
+        first_attempt_ms: When the first was made, milliseconds since the epoch.
+        not_before_ms: When the next may be made, milliseconds since the epoch.
+
+    Returns:
+        Key and headers.
+    """
+    own = tuple(pair for pair in headers if pair[0] not in _OF_RETRIES)
+    return destination.encode() + b"/" + (key or b""), (
+        *own,
+        (names.ATTEMPT, b"%d" % failures),
+        (names.FIRST_ATTEMPT, b"%d" % first_attempt_ms),
+        (names.NOT_BEFORE, b"%d" % not_before_ms),
+    )
+
+
+def request_key(retry_key: bytes | None) -> bytes | None:
+    """Give the event's key back from the key of a retry record.
+
+    Args:
+        retry_key: Destination and key.
+
+    Returns:
+        The event's key, or None where it had none.
+    """
+    return (retry_key or b"").partition(b"/")[2] or None
+
+
+def number_in(headers: Mapping[str, bytes], name: str, otherwise: int) -> int:
+    """Read a number from a header.
+
+    Args:
+        headers: Headers of a record.
+        name: Name of the header.
+        otherwise: What is given where there is no such number.
+
+    Returns:
+        The number.
+    """
+    value = headers.get(name, b"")
+    return int(value) if value.isdigit() and len(value) < 18 else otherwise
+
+
+_OF_RETRIES = frozenset((names.ATTEMPT, names.FIRST_ATTEMPT, names.NOT_BEFORE))
+
+
+def _text(headers: Headers, name: str) -> str:
+    return headers.get(name, b"").decode("utf-8", "replace")

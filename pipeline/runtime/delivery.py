@@ -1,0 +1,316 @@
+"""Works on one partition of `requests.<destination>`: sends, judges, and commits what became of each request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from functools import partial
+from typing import Final
+
+from pipeline.deliver.answers import redacted_answer
+from pipeline.deliver.deliveries import AttemptOutcome, number_in
+from pipeline.deliver.progress import decode_finished, encode_finished
+from pipeline.deliver.sending import MissingSecret, read_item, to_send
+from pipeline.deliver.verdicts import MISSING_SECRET, Delivered, Verdict, classify
+from pipeline.model import headers as names
+from pipeline.model.ledger import ledger_key, ledger_value
+from pipeline.model.outcomes import Dead
+from pipeline.model.record import Headers, Output, Record, TopicPartition
+from pipeline.ports.broker import BrokerError, Position, Transactions
+from pipeline.ports.clock import Clock
+from pipeline.ports.http import Answer, HttpClient
+from pipeline.ports.metrics import Metrics
+from pipeline.runtime.counting import count_transaction
+from pipeline.runtime.delivery_lane import DeliveryLane, Entry
+from pipeline.runtime.delivery_written import DeliveryTopics, Written
+from pipeline.runtime.partitions import Inbox, InboxClosedError, ReadCommitted, start_offset
+
+OPEN_MOST: Final = 1_000
+"""Most records beyond the committed offset, so that what is finished of them fits into the offset's metadata."""
+TAKE_BYTES: Final = 256 * 1024
+DRAIN_SECONDS: Final = 3.0
+"""Longest wait for requests under way when the partition is handed on; what is not finished then is sent again."""
+LOOK_SECONDS: Final = 0.5
+
+
+class DeliverWorker:
+    """Sends the requests of one partition through its destination's lane, those of one key one after another.
+
+    Args:
+        partition: Partition of `requests.<destination>` or `requests.<destination>.retry`.
+        lane: The destination's lane, shared by its partitions.
+        transactions: Producer of this partition, not started.
+        client: HTTP client, shared.
+        clock: Time.
+        metrics: Counts.
+        processor: Consumer group without prefix, for ledger and metrics.
+        group: Consumer group with prefix.
+        prefix: The workspace's name.
+        commit_interval_seconds: Longest time between two transactions under load.
+        time_scale: What retry delays and the retry window are multiplied by; below 1 in tests and demonstrations.
+    """
+
+    def __init__(  # noqa: PLR0913 (ports are passed one by one)
+        self,
+        partition: TopicPartition,
+        *,
+        lane: DeliveryLane,
+        transactions: Transactions,
+        client: HttpClient,
+        clock: Clock,
+        metrics: Metrics,
+        processor: str,
+        group: str,
+        prefix: str,
+        commit_interval_seconds: float = 0.1,
+        time_scale: float = 1.0,
+    ) -> None:
+        self.urgent = partition.topic.endswith(".retry")
+        self._partition = partition
+        self._lane = lane
+        self._transactions = transactions
+        self._client = client
+        self._clock = clock
+        self._metrics = metrics
+        self._processor = processor
+        self._group = group
+        self._topics = DeliveryTopics.under(prefix)
+        self._destination = lane.settings.destination
+        self._input = partition.topic.removeprefix(f"{prefix}.")
+        self._interval = commit_interval_seconds
+        self._window: deque[Entry] = deque()
+        self._waiting: dict[bytes, deque[Entry]] = {}
+        self._finished_before: tuple[range, ...] = ()
+        self._unfinished = 0
+        self._under_way = 0
+        self._new_written = partial(Written, self._topics, self._destination, time_scale)
+        self._written = self._new_written()
+        self._next_offset = 0
+        self._committed = 0
+        self._closed = False
+        self._draining = False
+        self._stopping = False
+        self._changed = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._landed = asyncio.Event()
+        self._room = asyncio.Event()
+        self._failure: asyncio.Future[None] | None = None
+
+    async def open(self, read_committed: ReadCommitted, bounds: tuple[int, int]) -> int:
+        """Fence a stale owner, read where to start and what beyond it is finished already."""
+        await self._transactions.start()
+        committed = await read_committed()
+        offset = start_offset(committed, bounds)
+        if committed is not None:
+            self._finished_before = decode_finished(committed.offset, committed.metadata)
+        self._next_offset = self._committed = offset
+        return offset
+
+    async def run(self, inbox: Inbox) -> None:
+        """Send until the inbox is closed; then wait, not for long, for what is under way, and commit."""
+        self._failure = asyncio.get_running_loop().create_future()
+        self._lane.join(self)
+        reading = asyncio.create_task(self._read(inbox))
+        committing = asyncio.create_task(self._commit_regularly())
+        try:
+            await asyncio.wait({reading, committing, self._failure}, return_when=asyncio.FIRST_COMPLETED)
+            for ended in (self._failure, committing, reading):
+                if ended.done():
+                    ended.result()
+            await self._drain()
+            self._stopping = True
+            self._changed.set()
+            await committing
+        finally:
+            self._leave()
+            for task in (reading, committing, self._failure):
+                task.cancel()
+
+    async def _drain(self) -> None:
+        self._draining = True
+        self._lane.withdraw(self)
+        deadline = self._clock.monotonic() + DRAIN_SECONDS
+        while self._under_way and (left := deadline - self._clock.monotonic()) > 0:
+            self._landed.clear()
+            await self._wait(self._landed, left)
+
+    async def close(self) -> None:
+        """Let go of what is under way and abort what is open; never raises."""
+        self._leave()
+        await self._transactions.stop()
+
+    def _leave(self) -> None:
+        self._closed = True
+        self._lane.leave(self)
+
+    async def _wait(self, event: asyncio.Event, seconds: float) -> bool:
+        """Wait for an event, at most so long by the clock; says whether it came."""
+        tasks = {asyncio.create_task(event.wait()), asyncio.ensure_future(self._clock.sleep(seconds))}
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+        return event.is_set()
+
+    async def _read(self, inbox: Inbox) -> None:
+        while True:
+            try:
+                records = await inbox.take(TAKE_BYTES, None)
+            except InboxClosedError:
+                return
+            for record in records:
+                while len(self._window) >= OPEN_MOST:
+                    self._room.clear()
+                    if not await self._wait(self._room, LOOK_SECONDS) and inbox.closed:
+                        return
+                self._enter(record)
+            self._metrics.set(
+                "headrace_lag_records",
+                len(inbox) + self._unfinished,
+                processor=self._processor,
+                partition=f"{'retry-' if self.urgent else ''}{self._partition.partition}",
+            )
+
+    def _enter(self, record: Record) -> None:
+        self._next_offset = record.offset + 1
+        if self._finished_before:
+            if any(record.offset in span for span in self._finished_before):
+                self._window.append(Entry(record, self, finished=True))
+                self._changed.set()
+                return
+            if record.offset >= self._finished_before[-1].stop:
+                self._finished_before = ()
+        entry = Entry(record, self)
+        self._window.append(entry)
+        self._unfinished += 1
+        self._quiet.clear()
+        if record.key is not None:
+            waiting = self._waiting.get(record.key)
+            if waiting is not None:
+                waiting.append(entry)
+                return
+            self._waiting[record.key] = deque()
+        self._lane.put(entry)
+
+    async def attempt(self, entry: Entry) -> None:
+        """Send one request and note the outcome; a bug ends the worker, not the sender."""
+        self._under_way += 1
+        try:
+            await self._attempt(entry)
+        except Exception as error:  # noqa: BLE001 (passed on to the worker's own task, which raises it)
+            if self._failure is not None and not self._failure.done():
+                self._failure.set_exception(error)
+        finally:
+            self._under_way -= 1
+            self._landed.set()
+
+    async def _attempt(self, entry: Entry) -> None:
+        settings = self._lane.settings
+        headers: Headers = dict(entry.record.headers)
+        started = self._clock.now_ms()
+        if not entry.first_attempt_ms:
+            entry.first_attempt_ms = number_in(headers, names.FIRST_ATTEMPT, started)
+            entry.failures = number_in(headers, names.ATTEMPT, 0)
+        try:
+            item = read_item(entry.record.value or b"")
+        except ValueError as error:
+            self._note(entry, headers, Answer(0, {}, b"", "unreadable", 0.0), Dead("crashed", str(error)))
+            return
+        try:
+            request = to_send(
+                item,
+                secrets=settings.secrets,
+                signing_secret=settings.type.signing_secret,
+                signed=bool(settings.type.signing_secret),
+                now_ms=started,
+                timeout_seconds=settings.type.timeout_seconds,
+            )
+        except (MissingSecret, ValueError):
+            answer = Answer(0, {}, b"", MISSING_SECRET, 0.0)
+        else:
+            answer = await self._client.send(request)
+        if not self._closed:
+            self._note(entry, headers, answer, classify(answer.status, answer.headers, answer.error, self._clock.now_ms()))
+
+    def _note(self, entry: Entry, headers: Headers, answer: Answer, verdict: Verdict) -> None:
+        now = self._clock.now_ms()
+        attempt = entry.failures + 1
+        if not isinstance(verdict, Delivered):
+            entry.failures = attempt
+        kept = self._lane.keeps(entry, verdict)
+        if kept:
+            outcome: AttemptOutcome = "parked"
+            reason = kept
+            if not self._draining:
+                self._lane.put_back(entry)
+        else:
+            outcome, reason = self._written.end(entry, headers, verdict, now)
+            self._finish(entry)
+        text = redacted_answer(answer.body, self._lane.masks)
+        self._written.attempt(headers, answer, outcome=outcome, reason=reason, attempt=attempt, at_ms=now, answer_text=text)
+        self._changed.set()
+
+    def _finish(self, entry: Entry) -> None:
+        entry.finished = True
+        self._unfinished -= 1
+        key = entry.record.key
+        if key is not None:
+            waiting = self._waiting[key]
+            if waiting and not self._draining:
+                self._lane.put(waiting.popleft())
+            elif not waiting:
+                del self._waiting[key]
+        if not self._unfinished:
+            self._quiet.set()
+
+    async def _commit_regularly(self) -> None:
+        while True:
+            await self._changed.wait()
+            if self._unfinished and not self._stopping:
+                await self._wait(self._quiet, self._interval)
+            self._changed.clear()
+            await self._commit()
+            if self._stopping:
+                return
+
+    async def _commit(self) -> None:
+        window = self._window
+        while window and window[0].finished:
+            window.popleft()
+        offset = window[0].record.offset if window else self._next_offset
+        written, self._written = self._written, self._new_written()
+        if not written.outputs and offset == self._committed:
+            return
+        metadata = encode_finished(offset, ((entry.record.offset, entry.finished) for entry in window))
+        number = self._partition.partition
+        ledger = ledger_value(
+            written.tally,
+            processor=self._processor,
+            topic=self._input,
+            partition=number,
+            start=self._committed,
+            end=offset,
+            at_ms=self._clock.now_ms(),
+        )
+        written.outputs.append(Output(self._topics.ledger, ledger_key(self._processor, self._input, number), ledger))
+        started = self._clock.monotonic()
+        try:
+            await self._transactions.commit(written.outputs, {self._partition: Position(offset, metadata)}, self._group)
+        except BrokerError as error:
+            self._metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome=type(error).__name__.lower())
+            raise
+        self._committed = offset
+        self._room.set()
+        self._count(written, started)
+
+    def _count(self, written: Written, started: float) -> None:
+        metrics, destination = self._metrics, self._destination
+        metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome="committed")
+        metrics.observe("headrace_transaction_seconds", self._clock.monotonic() - started, processor=self._processor)
+        for status, count in written.tally.statuses.items():
+            metrics.add("headrace_deliveries_total", count, destination=destination, status=str(status))
+        for seconds in written.latencies:
+            metrics.observe("headrace_delivery_seconds", seconds, destination=destination)
+        if written.last is not None:
+            count_transaction(metrics, self._processor, written.tally, written.last, self._clock.now_ms())

@@ -1,0 +1,301 @@
+"""What all partitions of one destination share in a process: how many requests at once, how many a second, and whether any at all."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol
+
+from pipeline.deliver.answers import forms_to_mask
+from pipeline.deliver.verdicts import Disable, Park, Retry, Verdict
+from pipeline.destinations.declaration import DestinationType
+from pipeline.model.record import Record
+from pipeline.ports.clock import Clock
+from pipeline.ports.metrics import Metrics
+
+_log = logging.getLogger(__name__)
+
+LaneState = Literal["open", "parked", "broken", "disabled"]
+"""`open`: requests flow. `parked`, `broken`: one probe at a time, now and then. `disabled`: nothing until it is declared anew."""
+
+_BURST_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverySettings:
+    """A destination as deliver needs it.
+
+    Attributes:
+        destination: Destination id.
+        type: Its type.
+        secrets: Its secrets, resolved, by placeholder name; in no log, metric or error.
+        rate: Most requests a second from this process, or None for no limit.
+        concurrency: Most requests at once from this process; a change counts from the next assignment on.
+    """
+
+    destination: str
+    type: DestinationType
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    rate: float | None = None
+    concurrency: int = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """When a destination counts as broken, and how often it is probed.
+
+    Attributes:
+        probe_seconds: Time between two probes of a parked destination.
+        circuit_after: Network errors and 5xx answers in a row, without any other answer, that open the circuit.
+        circuit_seconds: Time before the first probe of a broken destination; each further one takes twice as long.
+        circuit_most_seconds: Longest time between two probes of a broken destination.
+    """
+
+    probe_seconds: float = 30.0
+    circuit_after: int = 20
+    circuit_seconds: float = 5.0
+    circuit_most_seconds: float = 300.0
+
+
+class Entry:
+    """A request that is not finished.
+
+    Attributes:
+        record: Its record.
+        owner: The worker of its partition.
+        finished: Whether its outcome is among the outputs of a transaction.
+        failures: How many tries have failed.
+        first_attempt_ms: When the first try was made; 0 before it.
+    """
+
+    __slots__ = ("failures", "finished", "first_attempt_ms", "owner", "record")
+
+    def __init__(self, record: Record, owner: Member, *, finished: bool = False) -> None:
+        self.record = record
+        self.owner = owner
+        self.finished = finished
+        self.failures = 0
+        self.first_attempt_ms = 0
+
+
+class Member(Protocol):
+    """A worker whose requests a lane sends."""
+
+    urgent: bool
+    """Whether its requests go before those of other members: retries before live traffic."""
+
+    async def attempt(self, entry: Entry) -> None:
+        """Send one of its requests and note the outcome; never raises."""
+        ...
+
+
+class TokenBucket:
+    """Spreads requests over time.
+
+    Args:
+        rate: Requests a second; a tenth of a second's worth may go at once.
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._interval = 1 / rate
+        self._burst = max(_BURST_SECONDS, self._interval)
+        self._next = float("-inf")
+
+    def reserve(self, now: float) -> float:
+        """Take a token.
+
+        Args:
+            now: Monotonic time in seconds.
+
+        Returns:
+            How long to wait before it may be used, in seconds.
+        """
+        self._next = max(self._next, now - self._burst) + self._interval
+        return max(0.0, self._next - now)
+
+
+class DeliveryLane:
+    """The way to one destination.
+
+    Args:
+        settings: The destination.
+        clock: Time.
+        metrics: Counts.
+        patience: When it counts as broken, and how often it is probed.
+    """
+
+    def __init__(self, settings: DeliverySettings, *, clock: Clock, metrics: Metrics, patience: Patience | None = None) -> None:
+        self._clock = clock
+        self._metrics = metrics
+        self._patience = patience or Patience()
+        self._queues: tuple[deque[Entry], deque[Entry]] = (deque(), deque())
+        self._members: list[Member] = []
+        self._senders: set[asyncio.Task[None]] = set()
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._failures_in_a_row = 0
+        self._probes_failed = 0
+        self._probe: Entry | None = None
+        self._may_probe = False
+        self._timer: asyncio.Task[None] | None = None
+        self.state: LaneState = "open"
+        self.update(settings)
+
+    def update(self, settings: DeliverySettings) -> None:
+        """Take new settings; a destination that was parked or disabled gets another chance at once.
+
+        Args:
+            settings: The same destination, declared anew.
+        """
+        self.settings = settings
+        self.masks = forms_to_mask(settings.secrets.values())
+        self._bucket = TokenBucket(settings.rate) if settings.rate else None
+        self._resume()
+
+    def join(self, member: Member) -> None:
+        """Add a worker; the first one starts the senders."""
+        self._members.append(member)
+        while len(self._senders) < self.settings.concurrency:
+            sender = asyncio.create_task(self._send(), name=f"deliver {self.settings.destination}")
+            self._senders.add(sender)
+        if self.state in ("parked", "broken") and self._timer is None:
+            self._probe_later()
+
+    def withdraw(self, member: Member) -> None:
+        """Take back what a worker has put in and no sender has taken yet."""
+        for queue in self._queues:
+            kept = [entry for entry in queue if entry.owner is not member]
+            queue.clear()
+            queue.extend(kept)
+
+    def leave(self, member: Member) -> None:
+        """Remove a worker; the last one stops the senders and what they have under way."""
+        if member not in self._members:
+            return
+        self.withdraw(member)
+        self._members.remove(member)
+        if self._probe is not None and self._probe.owner is member:
+            self._probe = None
+            self._probe_later()
+        if not self._members:
+            for task in (*self._senders, self._timer):
+                if task is not None:
+                    task.cancel()
+            self._senders.clear()
+            self._idle.clear()
+            self._timer = None
+
+    def put(self, entry: Entry) -> None:
+        """Add a request at the end."""
+        self._queues[0 if entry.owner.urgent else 1].append(entry)
+        self._wake(1)
+
+    def put_back(self, entry: Entry) -> None:
+        """Add a request that was kept at the front."""
+        self._queues[0 if entry.owner.urgent else 1].appendleft(entry)
+
+    def keeps(self, entry: Entry, verdict: Verdict) -> str:
+        """Note what an attempt came to.
+
+        Args:
+            entry: The request.
+            verdict: What its answer means.
+
+        Returns:
+            The reason for which the request stays where it is, to be sent again by this lane; empty where the verdict stands.
+        """
+        probe = self._probe is entry
+        if probe:
+            self._probe = None
+        if isinstance(verdict, Park):
+            self._pause("parked", verdict.reason)
+            return verdict.reason
+        if isinstance(verdict, Disable):
+            self._pause("disabled", verdict.reason)
+            return verdict.reason
+        if isinstance(verdict, Retry):
+            return self._failed(verdict, probe=probe)
+        self._failures_in_a_row = 0
+        if probe:
+            self._resume()
+        return ""
+
+    def _failed(self, verdict: Retry, *, probe: bool) -> str:
+        self._failures_in_a_row = self._failures_in_a_row + 1 if verdict.broken else 0
+        if self.state == "open" and self._failures_in_a_row >= self._patience.circuit_after:
+            self._pause("broken", "circuit_open")
+        elif probe:
+            self._probes_failed += 1
+            self._probe_later()
+        return {"open": "", "broken": "circuit_open", "parked": "unauthorized", "disabled": "gone"}[self.state]
+
+    def _pause(self, state: LaneState, reason: str) -> None:
+        if self.state != state:
+            _log.warning("Destination %s is %s (%s); its backlog is kept.", self.settings.destination, state, reason)
+            self._probes_failed = 0
+        self.state = state
+        self._may_probe = False
+        self._metrics.set("headrace_destination_parked", 1, destination=self.settings.destination)
+        self._probe_later()
+
+    def _resume(self) -> None:
+        if self.state != "open":
+            _log.info("Destination %s takes requests again.", self.settings.destination)
+        self.state = "open"
+        self._failures_in_a_row = self._probes_failed = 0
+        self._probe = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._metrics.set("headrace_destination_parked", 0, destination=self.settings.destination)
+        self._wake(len(self._idle))
+
+    def _probe_later(self) -> None:
+        if self._timer is not None or self.state in ("open", "disabled") or not self._members:
+            return
+        self._timer = asyncio.create_task(self._allow_probe())
+
+    async def _allow_probe(self) -> None:
+        patience = self._patience
+        wait = patience.probe_seconds
+        if self.state == "broken":
+            wait = min(patience.circuit_seconds * 2 ** min(self._probes_failed, 16), patience.circuit_most_seconds)
+        await self._clock.sleep(wait)
+        self._timer = None
+        self._may_probe = True
+        self._wake(1)
+
+    def _wake(self, count: int) -> None:
+        idle = self._idle
+        while count > 0 and idle:
+            waiter = idle.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                count -= 1
+
+    def _next(self) -> Entry | None:
+        if self.state != "open" and (not self._may_probe or self._probe is not None):
+            return None
+        for queue in self._queues:
+            if queue:
+                entry = queue.popleft()
+                if self.state != "open":
+                    self._may_probe = False
+                    self._probe = entry
+                return entry
+        return None
+
+    async def _send(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            entry = self._next()
+            if entry is None:
+                waiter = loop.create_future()
+                self._idle.append(waiter)
+                await waiter
+                continue
+            if self._bucket is not None and (wait := self._bucket.reserve(self._clock.monotonic())):
+                await self._clock.sleep(wait)
+            await entry.owner.attempt(entry)

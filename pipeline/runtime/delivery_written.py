@@ -1,0 +1,156 @@
+"""What the next transaction of a deliver worker writes: attempts, retries, dead letters, and their numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from pipeline.deliver.deliveries import AttemptOutcome, delivery_value, number_in, retry_record
+from pipeline.deliver.schedule import jitter_of, next_try
+from pipeline.deliver.verdicts import Retry, Verdict
+from pipeline.model import headers as names
+from pipeline.model.ledger import Row, Tally
+from pipeline.model.outcomes import Dead
+from pipeline.model.record import Headers, Output, Record
+from pipeline.model.topics import RETRY_DELAYS, topic_name
+from pipeline.ports.http import Answer
+from pipeline.runtime.dead_letters import dead_letter
+from pipeline.runtime.delivery_lane import Entry
+
+
+class DeliveryTopics(NamedTuple):
+    """The topics that deliver writes to, with prefix.
+
+    Attributes:
+        deliveries: A record for each attempt.
+        retry: The retry topics by tier.
+        dead: Requests that no retry can help.
+        ledger: What each transaction did.
+    """
+
+    deliveries: str
+    retry: Mapping[str, str]
+    dead: str
+    ledger: str
+
+    @classmethod
+    def under(cls, prefix: str) -> DeliveryTopics:
+        """Give the topics of a workspace.
+
+        Args:
+            prefix: The workspace's name.
+
+        Returns:
+            Their full names.
+        """
+        return cls(
+            topic_name(prefix, "deliveries"),
+            {tier: topic_name(prefix, f"retry.{tier}") for tier in RETRY_DELAYS},
+            topic_name(prefix, "dead.deliver"),
+            topic_name(prefix, "ledger"),
+        )
+
+
+class Written:
+    """Gathers what one transaction writes.
+
+    Args:
+        topics: Where it goes.
+        destination: Destination id.
+        time_scale: What retry delays and the retry window are multiplied by.
+
+    Attributes:
+        outputs: Records in order.
+        tally: Their numbers.
+        latencies: How long each attempt took, in seconds.
+        last: The last request that ended, or None.
+    """
+
+    def __init__(self, topics: DeliveryTopics, destination: str, time_scale: float) -> None:
+        self._topics = topics
+        self._destination = destination
+        self._time_scale = time_scale
+        self.outputs: list[Output] = []
+        self.tally = Tally()
+        self.latencies: list[float] = []
+        self.last: Record | None = None
+
+    def attempt(self, headers: Headers, answer: Answer, *, outcome: AttemptOutcome, reason: str, attempt: int, at_ms: int, answer_text: str) -> None:
+        """Write down an attempt.
+
+        Args:
+            headers: Headers of the request's record.
+            answer: What came back.
+            outcome: How the attempt ended.
+            reason: Registered reason, or empty.
+            attempt: Number of the attempt, from 1.
+            at_ms: When it ended, milliseconds since the epoch.
+            answer_text: The first of the answer's body, redacted.
+        """
+        value = delivery_value(headers, answer, outcome=outcome, reason=reason, attempt=attempt, at_ms=at_ms, answer_text=answer_text)
+        self.outputs.append(Output(self._topics.deliveries, headers.get(names.MESSAGE_ID), value))
+        self.tally.lanes["deliveries"] += 1
+        self.tally.attempt(answer.status, answer.latency_ms)
+        self.latencies.append(answer.latency_ms / 1000)
+
+    def end(self, entry: Entry, headers: Headers, verdict: Verdict, now_ms: int) -> tuple[AttemptOutcome, str]:
+        """Write what ends a request: nothing more, a retry or a dead letter.
+
+        Args:
+            entry: The request; its failures include this attempt.
+            headers: Headers of its record.
+            verdict: What the answer means: delivered, retry or dead.
+            now_ms: Wall time in milliseconds since the epoch.
+
+        Returns:
+            How the attempt ended, and the registered reason or an empty one.
+        """
+        outcome: AttemptOutcome = "delivered"
+        reason = ""
+        if isinstance(verdict, Retry):
+            outcome = "retried"
+            verdict = self._retry(entry, headers, verdict, now_ms) or verdict
+        if isinstance(verdict, Dead):
+            outcome, reason = "dead", verdict.reason
+            self._dead(entry, headers, verdict, now_ms)
+        self.tally.rows[_row(headers, self._destination, reason)] += 1
+        self.last = entry.record
+        return outcome, reason
+
+    def _retry(self, entry: Entry, headers: Headers, verdict: Retry, now_ms: int) -> Dead | None:
+        later = next_try(
+            failures=entry.failures,
+            after_ms=verdict.after_ms,
+            first_attempt_ms=entry.first_attempt_ms,
+            now_ms=now_ms,
+            jitter=jitter_of(headers.get(names.MESSAGE_ID, b""), entry.failures),
+            time_scale=self._time_scale,
+        )
+        if isinstance(later, Dead):
+            return later
+        record = entry.record
+        key, all_headers = retry_record(
+            record.key,
+            record.headers,
+            destination=self._destination,
+            failures=entry.failures,
+            first_attempt_ms=entry.first_attempt_ms,
+            not_before_ms=later.not_before_ms,
+        )
+        self.outputs.append(Output(self._topics.retry[later.tier], key, record.value, all_headers))
+        self.tally.lanes["retry"] += 1
+        return None
+
+    def _dead(self, entry: Entry, headers: Headers, ended: Dead, now_ms: int) -> None:
+        own = tuple(pair for pair in entry.record.headers if pair[0] != names.ATTEMPT)
+        record = entry.record._replace(headers=(*own, (names.ATTEMPT, b"%d" % entry.failures)))
+        config = number_in(headers, names.CONFIG, 0)
+        self.outputs.append(
+            dead_letter(record, topic=self._topics.dead, stage="deliver", reason=ended.reason, detail=ended.detail, config=config, at_ms=now_ms)
+        )
+        self.tally.lanes["dead"] += 1
+
+
+def _row(headers: Headers, destination: str, reason: str) -> Row:
+    source, event_type, event = (headers.get(name, b"").decode("utf-8", "replace") for name in (names.SOURCE, names.TYPE, names.EVENT))
+    return Row(source, event_type, event, "dead" if reason else "passed", reason, destination)

@@ -1,0 +1,473 @@
+"""Requests are sent, judged and committed: one worker, its lane, a broker and an HTTP client in memory."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import pytest
+
+from pipeline.deliver.progress import decode_finished
+from pipeline.destinations.webhook import DESTINATION as WEBHOOK
+from pipeline.model.record import Output, Record, TopicPartition
+from pipeline.model.topics import RETRY_DELAYS
+from pipeline.ports.broker import Position, Uncertain
+from pipeline.ports.http import Answer, Request
+from pipeline.runtime.brokers.memory import MemoryBroker, MemoryTransactions
+from pipeline.runtime.clock import SystemClock
+from pipeline.runtime.delivery import OPEN_MOST, DeliverWorker
+from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings, Patience, TokenBucket
+from pipeline.runtime.http.memory import MemoryHttpClient, an_answer
+from pipeline.runtime.metrics.memory import MemoryMetrics
+from pipeline.runtime.partitions import Inbox
+
+GROUP = "shop.deliver.crm"
+LIVE = TopicPartition("shop.requests.crm", 0)
+QUICK = Patience(probe_seconds=0.01, circuit_after=5, circuit_seconds=0.01, circuit_most_seconds=0.02)
+
+
+def a_value(number: int) -> bytes:
+    """Make the value of request r-<number>."""
+    return orjson.dumps({"id": f"r-{number}", "method": "POST", "url": "https://tool.example/", "headers": {}, "body": {"n": number}})
+
+
+def a_record(number: int, key: bytes | None = None, topic: str = LIVE.topic, **headers: bytes) -> Record:
+    """Make the record of request r-<number> at that offset, with overrides only."""
+    own = {"destination": b"crm", "message_id": b"m-%d" % number, "source": b"web", "type": b"track", "event": b"Tick", **headers}
+    return Record(topic, 0, number, 0, key if key is not None else b"k-%d" % number, a_value(number), tuple(own.items()))
+
+
+class Bench:
+    """A destination with its broker, client and lane."""
+
+    def __init__(self, answering: Callable[[Request], Any] = lambda _request: an_answer(), *, concurrency: int = 8, **settings: Any) -> None:  # noqa: ANN401 (settings of several types)
+        self.broker = MemoryBroker()
+        for name in ("requests.crm", "requests.crm.retry", "deliveries", "dead.deliver", "ledger", *(f"retry.{tier}" for tier in RETRY_DELAYS)):
+            self.broker.create(f"shop.{name}", 1)
+        self.client = MemoryHttpClient(answering)
+        self.metrics = MemoryMetrics()
+        self.settings = DeliverySettings("crm", WEBHOOK, concurrency=concurrency, **settings)
+        self.lane = DeliveryLane(self.settings, clock=SystemClock(), metrics=self.metrics, patience=QUICK)
+
+    def worker(self, partition: TopicPartition = LIVE, transactions: MemoryTransactions | None = None) -> DeliverWorker:
+        """Make a worker of a partition."""
+        return DeliverWorker(
+            partition,
+            lane=self.lane,
+            transactions=transactions or self.broker.transactions(f"{GROUP}-{partition.topic}-0"),
+            client=self.client,
+            clock=SystemClock(),
+            metrics=self.metrics,
+            processor="deliver.crm",
+            group=GROUP,
+            prefix="shop",
+            commit_interval_seconds=0.005,
+        )
+
+    @asynccontextmanager
+    async def running(
+        self, records: Sequence[Record], partition: TopicPartition = LIVE, transactions: MemoryTransactions | None = None
+    ) -> AsyncIterator[Inbox]:
+        """Run a worker over records, from the committed offset on; at the end its inbox is closed and it is awaited."""
+        worker = self.worker(partition, transactions)
+
+        async def committed() -> Position | None:
+            return self.position(partition)
+
+        offset = await worker.open(committed, (0, len(records)))
+        inbox = Inbox(8_000_000, lambda: None)
+        inbox.put([record for record in records if record.offset >= offset])
+        task = asyncio.create_task(worker.run(inbox))
+        try:
+            yield inbox
+        finally:
+            inbox.close()
+            try:
+                await task
+            finally:
+                await worker.close()
+
+    def position(self, partition: TopicPartition = LIVE) -> Position | None:
+        """Give the committed position."""
+        return self.broker.positions(GROUP).get(partition)
+
+    def offset(self) -> int:
+        """Give the committed offset, -1 for none."""
+        position = self.position()
+        return position.offset if position is not None else -1
+
+    def written(self, name: str) -> list[Record]:
+        """Give what was written to a topic."""
+        return self.broker.log(f"shop.{name}")[0]
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """Give what was written down about attempts."""
+        return [orjson.loads(record.value or b"") for record in self.written("deliveries")]
+
+    def sent(self) -> list[int]:
+        """Give the numbers of the requests in the order in which they were sent."""
+        return [orjson.loads(request.body)["n"] for request in self.client.requests]
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds; fails after ten seconds."""
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 (what it waits for is not of our making)
+            await asyncio.sleep(0.001)
+
+
+def by_number(answers: Mapping[int, Answer]) -> Callable[[Request], Answer]:
+    """Answer by the request's number; 200 for the rest."""
+    return lambda request: answers.get(orjson.loads(request.body)["n"], an_answer())
+
+
+async def test_delivered_and_committed() -> None:
+    """Ten requests are sent once each, written down as delivered, counted, and the offset after the last is committed."""
+    bench = Bench()
+    async with bench.running([a_record(number) for number in range(10)]):
+        await until(lambda: bench.offset() == 10)
+    assert list(range(10)) == sorted(bench.sent())
+    assert 10 == len(bench.deliveries())
+    assert {
+        "message_id": "m-0",
+        "destination": "crm",
+        "mapping": "",
+        "source": "web",
+        "event": "Tick",
+        "type": "track",
+        "attempt": 1,
+        "status": 200,
+        "error": "",
+        "outcome": "delivered",
+        "reason": "",
+        "latency_ms": 1.0,
+        "answer": "",
+        "event_origin": "",
+    } == {name: value for name, value in bench.deliveries()[0].items() if name != "at"}
+    ledger = [orjson.loads(record.value or b"") for record in bench.written("ledger")]
+    assert 10 == sum(one["passed"] for one in ledger) == sum(one["in"] for one in ledger)
+    assert 10 == sum(one["statuses"]["200"] for one in ledger)
+    assert [(0, 10)] == [(ledger[0]["from"], ledger[-1]["to"])]
+    assert Position(10) == bench.position()
+    assert 10 == bench.metrics.sums["headrace_deliveries_total", ("crm", "200")]
+
+
+async def test_one_key_goes_one_after_another() -> None:
+    """Requests of one key are sent in order, one at a time, while those of others go on."""
+    gate = asyncio.Event()
+
+    async def answering(request: Request) -> Answer:
+        if orjson.loads(request.body)["n"] == 0:
+            await gate.wait()
+        return an_answer()
+
+    bench = Bench(answering)
+    async with bench.running([a_record(number, b"same" if number < 3 else b"other") for number in range(5)]):
+        await until(lambda: bench.sent() == [0, 3, 4])
+        gate.set()
+        await until(lambda: bench.offset() == 5)
+    assert [0, 3, 4, 1, 2] == bench.sent()
+
+
+async def test_failures_wait_in_a_retry_topic() -> None:
+    """A 503 is written to the ten-second tier with its headers, and the request counts as passed on."""
+    bench = Bench(by_number({1: an_answer(503, b"busy")}))
+    async with bench.running([a_record(number) for number in range(3)]):
+        await until(lambda: bench.offset() == 3)
+    (waiting,) = bench.written("retry.10s")
+    headers = dict(waiting.headers)
+    assert (b"crm/k-1", a_value(1), b"1") == (waiting.key, waiting.value, headers["attempt"])
+    assert 10_000 <= int(headers["not_before"]) - int(headers["first_attempt"]) <= 12_000
+    (attempt,) = [one for one in bench.deliveries() if one["message_id"] == "m-1"]
+    assert ("retried", 503, "busy", 1) == (attempt["outcome"], attempt["status"], attempt["answer"], attempt["attempt"])
+
+
+async def test_later_tries_wait_longer() -> None:
+    """The third failure waits in the one-minute tier and keeps the time of the first try."""
+    first = b"%d" % SystemClock().now_ms()
+    bench = Bench(lambda _request: an_answer(0, error="timeout"))
+    async with bench.running([a_record(0, attempt=b"2", first_attempt=first, not_before=b"1")]):
+        await until(lambda: bench.offset() == 1)
+    (waiting,) = bench.written("retry.1m")
+    headers = dict(waiting.headers)
+    assert (b"3", first) == (headers["attempt"], headers["first_attempt"])
+    assert len(headers) == len(waiting.headers)
+
+
+async def test_after_four_hours_it_is_dead() -> None:
+    """A request whose first try is four hours old ends as retries_exhausted, whole, with its reason."""
+    bench = Bench(lambda _request: an_answer(500))
+    async with bench.running([a_record(0, attempt=b"20", first_attempt=b"1000")]):
+        await until(lambda: bench.offset() == 1)
+    (dead,) = bench.written("dead.deliver")
+    headers = dict(dead.headers)
+    assert (b"k-0", a_value(0)) == (dead.key, dead.value)
+    assert (b"retries_exhausted", b"deliver", b"21") == (headers["dead_reason"], headers["dead_stage"], headers["dead_attempt"])
+
+
+async def test_rejected_is_dead_at_once() -> None:
+    """A 400 ends the request in dead letters, and nothing else is held up."""
+    bench = Bench(by_number({0: an_answer(400, b"bad")}))
+    async with bench.running([a_record(number) for number in range(3)]):
+        await until(lambda: bench.offset() == 3)
+    (dead,) = bench.written("dead.deliver")
+    assert b"rejected" == dict(dead.headers)["dead_reason"]
+    ledger = [orjson.loads(record.value or b"") for record in bench.written("ledger")]
+    assert (2, 1) == (sum(one["passed"] for one in ledger), sum(one["dead"] for one in ledger))
+
+
+async def test_what_is_no_request_is_dead() -> None:
+    """A foreign record in the topic ends in dead letters and stops nothing."""
+    bench = Bench()
+    async with bench.running([a_record(0)._replace(value=b"hello"), a_record(1)._replace(value=None), a_record(2)]):
+        await until(lambda: bench.offset() == 3)
+    assert [b"crashed", b"crashed"] == [dict(dead.headers)["dead_reason"] for dead in bench.written("dead.deliver")]
+    assert [2] == bench.sent()
+
+
+async def test_parked_keeps_the_backlog_and_resumes_by_itself() -> None:
+    """While the tool answers 401 nothing is lost, dead or in retry; once it answers 200 everything is delivered once."""
+    locked = True
+    bench = Bench(lambda _request: an_answer(401 if locked else 200), concurrency=2)
+    async with bench.running([a_record(number) for number in range(50)]):
+        await until(lambda: len(bench.sent()) >= 6)  # the first two, then probes
+        assert "parked" == bench.lane.state
+        assert 1 == bench.metrics.values["headrace_destination_parked", ("crm",)]
+        assert 0 == max(bench.offset(), 0)
+        assert set(bench.sent()) <= {0, 1}
+        locked = False
+        await until(lambda: bench.offset() == 50)
+    assert 0 == bench.metrics.values["headrace_destination_parked", ("crm",)]
+    delivered = [one["message_id"] for one in bench.deliveries() if one["outcome"] == "delivered"]
+    assert sorted(f"m-{number}" for number in range(50)) == sorted(delivered)
+    assert {("parked", "unauthorized"), ("delivered", "")} == {(one["outcome"], one["reason"]) for one in bench.deliveries()}
+    assert [] == [*bench.written("dead.deliver"), *bench.written("retry.10s")]
+
+
+async def test_probe_is_one_request_at_a_time() -> None:
+    """A parked destination gets one request at a time."""
+    under_way = 0
+    most = 0
+
+    async def answering(_request: Request) -> Answer:
+        nonlocal under_way, most
+        under_way += 1
+        if bench.lane.state == "parked":
+            most = max(most, under_way)
+        await asyncio.sleep(0)
+        under_way -= 1
+        return an_answer(403)
+
+    bench = Bench(answering, concurrency=4)
+    async with bench.running([a_record(number) for number in range(20)]):
+        await until(lambda: len(bench.sent()) >= 12)
+    assert 1 == most
+
+
+async def test_circuit_keeps_a_dead_tool_out_of_retry() -> None:
+    """After five network errors in a row the rest stays in its topic; when the tool is back everything arrives."""
+    down = True
+    bench = Bench(lambda _request: an_answer(0, error="connection_refused") if down else an_answer(), concurrency=1)
+    async with bench.running([a_record(number) for number in range(30)]):
+        await until(lambda: len(bench.sent()) >= 8)
+        assert "broken" == bench.lane.state
+        assert 4 == len(bench.written("retry.10s"))
+        down = False
+        await until(lambda: bench.offset() == 30)
+    assert 4 == len(bench.written("retry.10s"))
+    assert 26 == sum(one["outcome"] == "delivered" for one in bench.deliveries())
+    assert {"circuit_open"} == {one["reason"] for one in bench.deliveries() if one["outcome"] == "parked"}
+
+
+async def test_busy_does_not_open_the_circuit() -> None:
+    """A tool that answers 429 is alive."""
+    bench = Bench(lambda _request: an_answer(429), concurrency=1)
+    async with bench.running([a_record(number) for number in range(12)]):
+        await until(lambda: bench.offset() == 12)
+    assert 12 == len(bench.written("retry.10s"))
+    assert "open" == bench.lane.state
+
+
+async def test_gone_sends_nothing_until_declared_anew() -> None:
+    """410 disables; new settings give another chance, and the backlog is delivered."""
+    gone = True
+    bench = Bench(lambda _request: an_answer(410 if gone else 200), concurrency=1)
+    async with bench.running([a_record(number) for number in range(5)]):
+        await until(lambda: len(bench.written("deliveries")) == 1)
+        assert ("disabled", [0]) == (bench.lane.state, bench.sent())
+        gone = False
+        bench.lane.update(bench.settings)
+        await until(lambda: bench.offset() == 5)
+    assert [0, 0, 1, 2, 3, 4] == bench.sent()
+
+
+async def test_missing_secret_ends_no_event() -> None:
+    """Where a secret is missing nothing is sent and nothing dies; with the secret everything is delivered."""
+    bench = Bench(concurrency=1)
+    value = a_value(0).replace(b"tool.example/", b"tool.example/${secret:token}")
+    async with bench.running([a_record(0)._replace(value=value)]):
+        await until(lambda: len(bench.deliveries()) >= 1)
+        assert (0, "missing_secret", "parked", "misconfigured") == tuple(
+            bench.deliveries()[0][name] for name in ("status", "error", "outcome", "reason")
+        )
+        assert [] == bench.client.requests
+        bench.lane.update(DeliverySettings("crm", WEBHOOK, {"token": "t0"}))
+        await until(lambda: bench.offset() == 1)
+    assert ["https://tool.example/t0"] == [request.url for request in bench.client.requests]
+
+
+async def test_secrets_are_masked_in_what_is_kept() -> None:
+    """A tool that repeats a secret in its answer does not bring it into a topic."""
+    bench = Bench(lambda _request: an_answer(400, b'{"error":"bad token hunter22"}'), secrets={"shared_secret": "hunter22"})
+    async with bench.running([a_record(0)]):
+        await until(lambda: bench.offset() == 1)
+    assert '{"error":"bad token ***"}' == bench.deliveries()[0]["answer"]
+    assert not [log for topic in bench.broker.topics() for log in bench.broker.log(topic) if b"hunter22" in repr(log).encode()]
+
+
+async def test_restart_sends_only_what_was_under_way() -> None:
+    """A worker that dies with one request stuck leaves word of the finished ones; the next sends the stuck one alone."""
+    stuck = asyncio.Event()
+
+    async def answering(request: Request) -> Answer:
+        if orjson.loads(request.body)["n"] == 3 and not stuck.is_set():
+            await asyncio.Event().wait()
+        return an_answer()
+
+    records = [a_record(number) for number in range(20)]
+    bench = Bench(answering)
+    worker = bench.worker()
+
+    async def committed() -> Position | None:
+        return bench.position()
+
+    await worker.open(committed, (0, 20))
+    inbox = Inbox(8_000_000, lambda: None)
+    inbox.put(records)
+    task = asyncio.create_task(worker.run(inbox))
+    await until(lambda: len(bench.deliveries()) == 19)
+    task.cancel()  # dies as a killed process does: nothing is finished or committed any more
+    await asyncio.wait({task})
+    await worker.close()
+    position = bench.position()
+    assert position is not None
+    assert (3, [(4, 20)]) == (position.offset, [(span.start, span.stop) for span in decode_finished(3, position.metadata)])
+
+    stuck.set()
+    bench.client.requests.clear()
+    async with bench.running(records):
+        await until(lambda: bench.offset() == 20)
+    assert [3] == bench.sent()
+    assert 20 == len(bench.deliveries())
+    assert Position(20) == bench.position()
+
+
+async def test_at_most_a_thousand_are_open() -> None:
+    """With the first request stuck no more than a thousand records are taken up."""
+    gate = asyncio.Event()
+
+    async def answering(request: Request) -> Answer:
+        if orjson.loads(request.body)["n"] == 0:
+            await gate.wait()
+        return an_answer()
+
+    bench = Bench(answering)
+    async with bench.running([a_record(number) for number in range(OPEN_MOST + 500)]):
+        await until(lambda: len(bench.deliveries()) == OPEN_MOST - 1)
+        assert OPEN_MOST == len(bench.sent())
+        gate.set()
+        await until(lambda: bench.offset() == OPEN_MOST + 500)
+
+
+async def test_retries_go_before_live_traffic() -> None:
+    """What comes back from retry is sent before the live requests that wait."""
+    gate = asyncio.Event()
+
+    async def answering(_request: Request) -> Answer:
+        await gate.wait()
+        return an_answer()
+
+    bench = Bench(answering, concurrency=1)
+    again = TopicPartition("shop.requests.crm.retry", 0)
+    async with bench.running([a_record(number) for number in range(5)]):
+        await until(lambda: bench.sent() == [0])
+        async with bench.running([a_record(77, topic=again.topic)], again):
+            await until(lambda: len(bench.lane._queues[0]) == 1)
+            gate.set()
+            await until(lambda: bench.offset() == 5)
+    assert [0, 77, 1, 2, 3, 4] == bench.sent()
+
+
+async def test_no_more_at_once_than_declared() -> None:
+    """Partitions of one destination share its concurrency."""
+
+    async def answering(_request: Request) -> Answer:
+        await asyncio.sleep(0)
+        return an_answer()
+
+    bench = Bench(answering, concurrency=3)
+    again = TopicPartition("shop.requests.crm.retry", 0)
+    async with bench.running([a_record(number) for number in range(100)]), bench.running([a_record(n, topic=again.topic) for n in range(100)], again):
+        await until(lambda: len(bench.deliveries()) == 200)
+    assert 3 == bench.client.most_at_once
+
+
+async def test_hand_over_finishes_what_is_under_way() -> None:
+    """When the partition is handed on, what is under way is finished and committed, and nothing new is begun."""
+    gate = asyncio.Event()
+
+    async def answering(_request: Request) -> Answer:
+        await gate.wait()
+        return an_answer()
+
+    bench = Bench(answering, concurrency=2)
+    async with bench.running([a_record(number, b"same" if number % 2 else b"k") for number in range(10)]) as inbox:
+        await until(lambda: len(bench.sent()) == 2)
+        inbox.put([a_record(10, b"third")])
+        await until(lambda: len(bench.lane._queues[1]) == 1)
+        inbox.close()
+        await until(lambda: not bench.lane._queues[1])
+        gate.set()
+    assert [0, 1] == bench.sent()
+    assert 2 == bench.offset()
+
+
+class DoubtfulTransactions(MemoryTransactions):
+    """Commits end in doubt."""
+
+    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Mapping[TopicPartition, int]:
+        """Raise."""
+        reason = "no answer"
+        raise Uncertain(reason)
+
+
+async def test_doubtful_commit_ends_the_worker() -> None:
+    """A commit whose outcome is unknown is raised to the host, which starts again from the committed offset."""
+    bench = Bench()
+    with pytest.raises(Uncertain):
+        async with bench.running([a_record(0)], transactions=DoubtfulTransactions(bench.broker, "t")):
+            await until(lambda: bench.metrics.sums["headrace_transactions_total", ("deliver.crm", "uncertain")] == 1)
+    assert -1 == bench.offset()
+
+
+async def test_bug_in_sending_ends_the_worker() -> None:
+    """An exception of the client is a bug and is raised, never swallowed."""
+
+    def answering(_request: Request) -> Answer:
+        raise ZeroDivisionError
+
+    bench = Bench(answering)
+    with pytest.raises(ZeroDivisionError):
+        async with bench.running([a_record(0)]):
+            await until(lambda: len(bench.sent()) == 1)
+
+
+def test_token_bucket() -> None:
+    """Ten a second: one at once, then one every tenth of a second; a pause gives no more than that back."""
+    fresh = TokenBucket(10)
+    assert [0.0, 0.1, 0.2] == [round(fresh.reserve(5.0), 6) for _ in range(3)]
+    assert 0.0 == fresh.reserve(100.0)
+    assert 0.1 == round(fresh.reserve(100.0), 6)
