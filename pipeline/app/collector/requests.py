@@ -25,7 +25,11 @@ _DISCARD_BYTES: Final = 64 * 1024 * 1024
 _BODY_SECONDS: Final = 60.0
 """How long a body of unknown or considerable size may take to arrive."""
 _SMALL_BYTES: Final = 64 * 1024
-"""Bodies of a declared size up to this are read in one go and are not held against the bound while they arrive."""
+"""Bodies of a declared size up to this are read in one go, whoever else is sending."""
+_MEDIUM_BYTES: Final = 1024 * 1024
+"""Bodies of a declared size up to this, as batches of SDKs are, are read in one go too, while `_ARRIVING_BYTES` are not used up."""
+_ARRIVING_BYTES: Final = 64 * 1024 * 1024
+"""Most bytes that medium bodies may take while they arrive; beyond it they are read piece by piece, held against the outbox's bound."""
 
 
 class Scope(Protocol):
@@ -113,6 +117,7 @@ class Application:
         self._loopback = loopback
         self._nonce = nonce
         self._requests = 0
+        self._arriving_bytes = 0
         self._streams: set[asyncio.Task[None]] = set()
 
     async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
@@ -177,11 +182,30 @@ class Application:
     async def _read(self, headers: RequestHeaders, exchange: Exchange) -> bytes | Refused:
         """Read a body of at most 8 MiB; of a larger one, read and throw away what the client sends, and refuse it."""
         length = headers.get("content-length")
-        if length is not None and len(length) < 6 and int(length) <= _SMALL_BYTES:  # the server lets only digits through
-            if not self._outbox.has_room(int(length)):
-                return refusals.OVERLOADED
-            return await exchange()
-        reading = _Reading(self._outbox, declared=int(length) if length is not None else 0)
+        declared = int(length) if length is not None else 0  # the server lets only digits through
+        if length is not None and declared <= _SMALL_BYTES:
+            return await exchange() if self._outbox.has_room(declared) else refusals.OVERLOADED
+        if (
+            length is not None
+            and declared <= _MEDIUM_BYTES
+            and self._arriving_bytes + declared <= _ARRIVING_BYTES
+            and self._outbox.has_room(declared)
+        ):
+            return await self._read_at_once(declared, exchange)
+        return await self._read_in_pieces(declared, exchange)
+
+    async def _read_at_once(self, declared: int, exchange: Exchange) -> bytes | Refused:
+        self._arriving_bytes += declared
+        try:
+            async with asyncio.timeout(_BODY_SECONDS):
+                return await exchange()
+        except TimeoutError:
+            return refusals.TOO_SLOW
+        finally:
+            self._arriving_bytes -= declared
+
+    async def _read_in_pieces(self, declared: int, exchange: Exchange) -> bytes | Refused:
+        reading = _Reading(self._outbox, declared)
         try:
             async with asyncio.timeout(_BODY_SECONDS):
                 async for chunk in exchange:
