@@ -12,7 +12,7 @@
 
 from __future__ import annotations
 
-import json  # the slow path for what orjson cannot carry exactly; everything else goes through orjson
+import json  # noqa: TID251 (the slow path for what orjson cannot carry exactly; everything else goes through orjson)
 import math
 import re
 from typing import Any, Final, NamedTuple

@@ -40,22 +40,26 @@ class Topic(NamedTuple):
 
 
 TOPICS: Final[tuple[Topic, ...]] = (
-    Topic("raw", "anonymousId, else userId", "the message as it came, batch fields merged in; any Kafka client may write here", retention_ms=7 * _DAY),
+    Topic(
+        "raw", "anonymousId, else userId", "the message as it came, batch fields merged in; any Kafka client may write here", retention_ms=7 * _DAY
+    ),
     Topic("validated", "as raw", "normalised spec message", retention_ms=2 * _DAY),
     Topic("enriched", "as raw", "the same with geo, device, campaign and bot", retention_ms=7 * _DAY),
     Topic("routed", "as raw", "unchanged; header routes names the destinations and storages", retention_ms=3 * _DAY),
     Topic("requests.{destination}", "as raw", "one rendered item with secret placeholders", retention_bytes=4 * 1024**3),
     Topic("requests.{destination}.retry", "as raw", "items whose delay is over, read before live traffic", retention_bytes=1024**3),
     Topic("retry.{delay}", "destination and key", "the same item with attempt, first_attempt and not_before", retention_ms=_DAY),
-    Topic("deliveries", "message id", "one record for each attempt: status, latency, reason, the first 1 KB of the answer", retention_ms=7 * _DAY),
+    Topic("deliveries", "message id", "one record for each attempt: status, latency, reason, first 1 KB of the answer", retention_ms=7 * _DAY),
     Topic("ledger", "processor and input partition", "what one transaction did, in numbers", partitions=1, retention_ms=30 * _DAY),
-    Topic("dead.{processor}", "as the record that died", "its original bytes; headers say stage, reason and place", partitions=1, retention_ms=30 * _DAY),
+    Topic(
+        "dead.{processor}", "as the record that died", "its original bytes; headers say stage, reason and place", partitions=1, retention_ms=30 * _DAY
+    ),
     Topic("blocked", "as raw", "what a tracking plan or a privacy rule held back", partitions=1, retention_ms=30 * _DAY),
     Topic("config", "version and object", "what the workspace declares", partitions=1, cleanup="compact"),
     Topic("{processor}.dedup.changelog", "none", "packed ids that one transaction added", retention_ms=36 * _HOUR),
 )
 
-DEAD_STAGES: Final = ("ingest", "validate", "enrich", "filter", "translate", "deliver")
+DEAD_STAGES: Final = ("ingest", "validate", "enrich", "filter", "translate", "deliver", "lake")
 """The stages that have a dead-letter topic `dead.<stage>`."""
 
 

@@ -161,7 +161,8 @@ class Reader(Protocol):
 
         Args:
             topic: Topic with prefix.
-            start: Offset by partition; -1 for the present end; partitions not named start at the beginning.
+            start: Offset by partition; a negative one counts back from the present end: -1 is the end, -11 ten offsets before it (or the
+                beginning, if that is nearer). Partitions not named start at the beginning.
             partitions: The partitions to read, or None for all.
             follow: Whether to go on after the present end, with an empty sequence about every half second without records.
 

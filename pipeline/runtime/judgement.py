@@ -15,7 +15,7 @@ import orjson
 from pipeline.model import headers as names
 from pipeline.model.json_text import decode, encode
 from pipeline.model.ledger import Row, Tally
-from pipeline.model.outcomes import Blocked, Dead, Drop, Emits, Step
+from pipeline.model.outcomes import Blocked, Dead, Drop, Emits, Outcome, Step
 from pipeline.model.record import Message, Output, Record
 from pipeline.model.topics import topic_name
 from pipeline.runtime.dead_letters import dead_letter
@@ -82,18 +82,7 @@ def judge(records: Sequence[Record], plan: Plan, judged: Judged, *, at_ms: int) 
         message = _parsed(record, plan, judged, at_ms)
         if message is None:
             continue
-        stage = ""
-        try:
-            for stage, step in plan.steps:  # noqa: B007 (the stage is needed after the loop: it is where the message ended)
-                outcome = step(message)
-                if outcome is not None:
-                    break
-            else:
-                outcome = None
-        except Exception as error:  # noqa: BLE001 (whatever a step raises is a bug of ours: the record is isolated and kept)
-            outcome = Dead("crashed", type(error).__name__)
-            judged.crashes.append(message.source)
-            _log.error("Step %s raised %s on %s/%d/%d.", stage, type(error).__name__, record.topic, record.partition, record.offset)
+        stage, outcome = _run(message, plan, judged)
         if outcome is None:
             message.headers[names.CONFIG] = version
             body = message.body
@@ -116,14 +105,26 @@ def judge(records: Sequence[Record], plan: Plan, judged: Judged, *, at_ms: int) 
         judged.tally.lanes["main"] += passed
 
 
+def _run(message: Message, plan: Plan, judged: Judged) -> tuple[str, Outcome | None]:
+    stage = ""
+    try:
+        for stage, step in plan.steps:
+            outcome = step(message)
+            if outcome is not None:
+                return stage, outcome
+    except Exception as error:  # noqa: BLE001 (whatever a step raises is a bug of ours: the record is isolated and kept)
+        record = message.record
+        judged.crashes.append(message.source)
+        _log.error("Step %s raised %s on %s/%d/%d.", stage, type(error).__name__, record.topic, record.partition, record.offset)
+        return stage, Dead("crashed", type(error).__name__)
+    return stage, None
+
+
 def _parsed(record: Record, plan: Plan, judged: Judged, at_ms: int) -> Message | None:
     headers = dict(record.headers)
     value = record.value
     try:
-        if value is None:
-            reason = "the record has no value"
-            raise ValueError(reason)
-        body = orjson.loads(value) if plan.trusted and EXACT not in headers else decode(value).value
+        body = orjson.loads(value or b"") if plan.trusted and EXACT not in headers else decode(value or b"").value
     except ValueError:
         stage = plan.steps[0][0]
         _dead(record, stage, Dead("invalid_json", "the value is not JSON"), plan, judged, at_ms)

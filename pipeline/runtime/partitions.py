@@ -49,6 +49,7 @@ class Inbox:
         self.closed = False
 
     def __len__(self) -> int:
+        """Count the records that wait."""
         return len(self._records)
 
     def put(self, records: Sequence[Record]) -> bool:
@@ -244,6 +245,7 @@ class PartitionHost:
                     raise self._failure
                 await asyncio.sleep(0)
         finally:
+            self._stopping.set()  # from here on a new assignment is not taken
             await self._close(list(self._slots))
             await self._consumer.stop()
 
@@ -260,6 +262,8 @@ class PartitionHost:
                 self._consumer.resume(partition)
 
     async def _assigned(self, partitions: Collection[TopicPartition]) -> None:
+        if self._stopping.is_set():
+            return
         for partition in partitions:
             slot = self._slots[partition] = _Slot()
             slot.task = asyncio.create_task(self._serve(partition, slot), name=f"{self.group} {partition.topic}-{partition.partition}")
@@ -310,7 +314,7 @@ class PartitionHost:
                 return
             finally:
                 slot.inbox = slot.opened = None
-                if partition in self._slots:
+                if self._slots.get(partition) is slot:
                     self._consumer.pause(partition)
                 await worker.close()
             await asyncio.sleep(REOPEN_SECONDS)

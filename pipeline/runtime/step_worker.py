@@ -80,7 +80,7 @@ class StepWorker:
         commit_interval_seconds: Longest time that a transaction stays open under load.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (ports are passed one by one)
         self,
         partition: TopicPartition,
         *,
@@ -172,9 +172,7 @@ class StepWorker:
             outputs.extend(self._state.changes())
         topic = self._partition.topic.removeprefix(f"{self._prefix}.")
         number = self._partition.partition
-        value = ledger_value(
-            judged.tally, processor=self._processor, topic=topic, partition=number, start=first, end=end, at_ms=self._clock.now_ms()
-        )
+        value = ledger_value(judged.tally, processor=self._processor, topic=topic, partition=number, start=first, end=end, at_ms=self._clock.now_ms())
         outputs.append(Output(self._ledger_topic, ledger_key(self._processor, topic, number), value))
         try:
             ends = await self._transactions.commit(outputs, {self._partition: Position(end)}, self._group)

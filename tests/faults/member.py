@@ -6,6 +6,7 @@ Run as `python -m tests.faults.member BOOTSTRAP PREFIX STATE_DIR`.
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import zlib
 from pathlib import Path
@@ -76,7 +77,12 @@ def main(bootstrap: str, prefix: str, state: Path) -> None:
             metrics=metrics,
         )
 
-    asyncio.run(PartitionHost(broker, group=f"{prefix}.split", topics=[f"{prefix}.input"], make_worker=make_worker).run())
+    async def run() -> None:
+        host = PartitionHost(broker, group=f"{prefix}.split", topics=[f"{prefix}.input"], make_worker=make_worker)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, host.stop)
+        await host.run()
+
+    asyncio.run(run())
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.integration]
 
 PARTITIONS = 4
 OUTPUTS = ("main", "left", "right")
-ROUNDS = int(os.environ.get("HEADRACE_FAULT_ROUNDS", "1"))  # noqa: TID251 (how long the tests run is the caller's choice)
+ROUNDS = int(os.environ.get("HEADRACE_FAULT_ROUNDS", "1"))
 
 
 class Members:
@@ -64,7 +64,11 @@ async def cluster(kafka: Kafka, prefix: str) -> Broker:
     log = {"message.timestamp.type": "LogAppendTime"}
     names = ["input", *OUTPUTS, "split.dedup.changelog"]
     await broker.admin().create(
-        [*(Declared(f"{prefix}.{name}", PARTITIONS, log) for name in names), Declared(f"{prefix}.ledger", 1, log), Declared(f"{prefix}.dead.validate", 1, log)]
+        [
+            *(Declared(f"{prefix}.{name}", PARTITIONS, log) for name in names),
+            Declared(f"{prefix}.ledger", 1, log),
+            Declared(f"{prefix}.dead.validate", 1, log),
+        ]
     )
     return broker
 
@@ -128,8 +132,7 @@ async def test_a_member_stopped_beyond_its_session_commits_nothing_when_it_wakes
     observer.start()
     first = await members.join()
     load = asyncio.create_task(send_load(cluster, f"{prefix}.input", events=events, seconds=20, users=200, seed=2))
-    while len(observer.seen) < 500:
-        await asyncio.sleep(0.1)
+    await observer.until(500, 60)
     await members.join()
     await asyncio.sleep(2)
     os.kill(members.alive[first].pid, signal.SIGSTOP)

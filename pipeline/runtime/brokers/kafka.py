@@ -25,6 +25,7 @@ SESSION_MS: Final = 6_000
 """After this without a heartbeat the group hands a member's partitions on."""
 HEARTBEAT_MS: Final = 1_500
 SEND_SECONDS: Final = 10.0
+COMMITTED_ATTEMPTS: Final = 6
 REPLICAS: Final = 3
 """Copies of each topic's partitions, where the cluster has so many brokers."""
 
@@ -134,7 +135,9 @@ class KafkaConsumer:
         try:
             fetched = await self._client.getmany(timeout_ms=int(timeout_seconds * 1000))
         except OffsetOutOfRangeError as error:
-            reason = f"group {self._group}: an offset to read is no longer in the topic (retention ran ahead of the reader, or the topic was made anew)"
+            reason = (
+                f"group {self._group}: an offset to read is no longer in the topic (retention ran ahead of the reader, or the topic was made anew)"
+            )
             raise BrokerError(reason) from error
         return {TopicPartition(*partition): _records(messages) for partition, messages in fetched.items()}
 
@@ -156,13 +159,18 @@ class KafkaConsumer:
             self._admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
             await self._admin.start()
         key = KafkaTopicPartition(*partition)
-        try:
-            found = await self._admin.list_consumer_group_offsets(self._group, partitions=[key])
-        except KafkaError as error:
-            reason = f"cannot read the committed offset of {self._group} for {partition}: {error}"
-            raise BrokerError(reason) from error
-        position = found.get(key)
-        return None if position is None or position.offset < 0 else Position(position.offset, position.metadata or "")
+        for attempt in range(COMMITTED_ATTEMPTS):
+            try:
+                found = await self._admin.list_consumer_group_offsets(self._group, partitions=[key])
+            except KafkaError as error:
+                if attempt + 1 < COMMITTED_ATTEMPTS:  # a new group has no coordinator for a moment
+                    await asyncio.sleep(0.1 * 2**attempt)
+                    continue
+                reason = f"cannot read the committed offset of {self._group} for {partition}: {error}"
+                raise BrokerError(reason) from error
+            position = found.get(key)
+            return None if position is None or position.offset < 0 else Position(position.offset, position.metadata or "")
+        return None
 
     async def bounds(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, tuple[int, int]]:
         """Read first and end offset (read_committed) of partitions."""
@@ -171,7 +179,9 @@ class KafkaConsumer:
     async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Commit the group's positions outside a transaction."""
         try:
-            await self._client.commit({KafkaTopicPartition(*key): OffsetAndMetadata(value.offset, value.metadata) for key, value in positions.items()})
+            await self._client.commit(
+                {KafkaTopicPartition(*key): OffsetAndMetadata(value.offset, value.metadata) for key, value in positions.items()}
+            )
         except KafkaError as error:
             reason = f"cannot commit positions of {self._group}: {error}"
             raise BrokerError(reason) from error
@@ -286,7 +296,10 @@ class KafkaReader:
     ) -> AsyncIterator[Sequence[Record]]:
         """Read a topic from given offsets to its present end, or for ever; see the port."""
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap, isolation_level="read_committed", auto_offset_reset="none", max_partition_fetch_bytes=TOPIC_MESSAGE_BYTES
+            bootstrap_servers=self._bootstrap,
+            isolation_level="read_committed",
+            auto_offset_reset="none",
+            max_partition_fetch_bytes=TOPIC_MESSAGE_BYTES,
         )
         try:
             await consumer.start()
@@ -326,7 +339,7 @@ class KafkaReader:
         ends: dict[KafkaTopicPartition, int] = await consumer.end_offsets(partitions)
         for partition in partitions:
             wanted = start.get(partition.partition, 0)
-            consumer.seek(partition, ends[partition] if wanted < 0 else max(wanted, begins[partition]))
+            consumer.seek(partition, max(ends[partition] + 1 + wanted if wanted < 0 else wanted, begins[partition]))
         return ends
 
 

@@ -162,13 +162,18 @@ async def append_batches(
     builder = producer.create_batch()
     for record in records:
         if builder.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers)) is None:
-            count = builder.record_count()
-            sent.append((partition, count, await producer.send_batch(builder, partition.topic, partition=partition.partition)))
+            sent.append((partition, builder.record_count(), await _send(producer, builder, partition)))
             builder = producer.create_batch()
             builder.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers))
     builder.close()
-    count = builder.record_count()
-    sent.append((partition, count, await producer.send_batch(builder, partition.topic, partition=partition.partition)))
+    sent.append((partition, builder.record_count(), await _send(producer, builder, partition)))
+
+
+async def _send(producer: AIOKafkaProducer, builder: Any, partition: TopicPartition) -> asyncio.Future[Any]:  # noqa: ANN401 (aiokafka's batch builder)
+    future: asyncio.Future[Any] = await producer.send_batch(builder, partition.topic, partition=partition.partition)
+    # Where another step of the transaction fails first, nobody awaits this one: its exception must not be reported as lost.
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future
 
 
 async def stop_producer(producer: AIOKafkaProducer) -> None:

@@ -313,7 +313,7 @@ class MemoryReader:
         log = self._broker.log(topic)
         numbers = range(len(log)) if partitions is None else sorted(partitions)
         places = {number: (start or {}).get(number, 0) for number in numbers}
-        places = {number: len(log[number]) if place < 0 else place for number, place in places.items()}
+        places = {number: max(0, len(log[number]) + 1 + place) if place < 0 else place for number, place in places.items()}
         while True:
             written = self._broker.written
             for number in numbers:

@@ -7,7 +7,6 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from pipeline.model.metrics import METRICS
 
 
-
 class PrometheusMetrics:
     """Every metric of the table, in a registry of its own."""
 

@@ -31,7 +31,7 @@ def _options() -> Options:
     table.set_block_cache(Cache(8 * 1024 * 1024))
     options.set_block_based_table_factory(table)
     options.set_write_buffer_size(8 * 1024 * 1024)
-    options.create_if_missing(True)
+    options.create_if_missing(True)  # noqa: FBT003 (RocksDB's own signature)
     return options
 
 
@@ -63,9 +63,7 @@ class RocksDedupStore:
             raise StoreRefusedError(reason)
         if not existed:
             self._db.put(_FORMAT_KEY, _FORMAT)
-        self._hours: dict[int, Rdict] = {
-            int(name): self._db.get_column_family(name) for name in sorted(names, reverse=True) if name != "default"
-        }
+        self._hours: dict[int, Rdict] = {int(name): self._db.get_column_family(name) for name in sorted(names, reverse=True) if name != "default"}
 
     def seen(self, digests: Sequence[bytes]) -> list[int | None]:
         """Look ids up, newest hour first."""

@@ -1,0 +1,108 @@
+"""`headrace run`: one process of the product, as a container or `headrace up` starts it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from pipeline.app.cli.errors import CommandError
+from pipeline.app.cli.options import BootstrapOption, examples
+from pipeline.app.cli.output import say_plain
+from pipeline.app.cli.topics import TopologyOption
+from pipeline.app.declared import find_workspace, read_topology, read_workspace
+from pipeline.app.processes.options import ProcessOptions
+from pipeline.app.settings import Secrets, Settings, read_settings
+from pipeline.declaration import did_you_mean
+
+_OTHERS: Final = ("collector", "monitor", "receiver")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command(
+        "run",
+        epilog=examples(
+            "headrace run validate --topology default --bootstrap kafka:9092 --prefix shop --host 0.0.0.0 --port 9100",
+            "headrace run translate --bootstrap kafka:9092 --prefix shop",
+            "headrace run collector --bootstrap kafka:9092 --prefix shop --host 0.0.0.0 --port 7070",
+        ),
+    )(run)
+
+
+def run(  # noqa: PLR0913, PLR0917 (typer makes an option of each argument)
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="PROCESSOR...",
+            help="Processors of the topology, which then share a process; or collector, monitor or receiver alone.",
+            show_default=False,
+        ),
+    ],
+    topology: TopologyOption = "default",
+    bootstrap: BootstrapOption = "",
+    prefix: Annotated[
+        str,
+        typer.Option("--prefix", metavar="NAME", help="The workspace's name. Default: that of the workspace.yaml found.", show_default=False),
+    ] = "",
+    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the process; local state lies under it.", show_default=False)] = "",
+    host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option("--port", metavar="PORT", help="Port of health and metrics (of HTTP, for the collector); 0 for a free one.")
+    ] = 0,
+    home: Annotated[str, typer.Option("--home", metavar="DIR", help="Folder of local state. Default: HEADRACE_HOME.", show_default=False)] = "",
+    time_scale: Annotated[float, typer.Option("--time-scale", metavar="FACTOR", help="Factor of all retry delays, for demonstrations.")] = 1.0,
+) -> None:
+    """Run one process: processors of a topology, or the collector.
+
+    What it works on comes from the topic `config`, which `headrace apply` writes; it waits until there is a version. SIGTERM lets it finish what is in
+    flight and hand its partitions on; killing it at any moment loses and doubles nothing.
+    """
+    settings = read_settings()
+    folder = Path(home) if home else settings.home
+    if names == ["receiver"]:
+        _receiver(folder, port)
+        return
+    options = _options(settings, bootstrap, prefix, topology, folder, host, port, time_scale)
+    if names == ["collector"]:
+        from pipeline.app.processes.collect import collect  # noqa: PLC0415 (each process loads only what it runs)
+        from pipeline.app.processes.run_file import read_run  # noqa: PLC0415 (the same)
+
+        def whole_run_ready() -> bool:
+            local = read_run(folder)
+            return local is None or local.collector != options.port or local.ready
+
+        collect(options, whole_run_ready=whole_run_ready)
+    elif names == ["monitor"]:
+        from pipeline.app.monitor import run_monitor  # noqa: PLC0415 (the same)
+
+        run_monitor(bootstrap=options.bootstrap, prefix=options.prefix, home=folder, port=port)
+    else:
+        _processors(options, names, name)
+
+
+def _processors(options: ProcessOptions, names: list[str], name: str) -> None:
+    known = options.topology.processors
+    for each in names:
+        if each not in known:
+            close = did_you_mean(each, (*known, *_OTHERS))
+            raise CommandError(f"the topology {options.topology.name} has no processor {each}", close or f"it has {', '.join(known)}", status=2)
+    from pipeline.app.processes.work import work  # noqa: PLC0415 (each process loads only what it runs)
+
+    work(options, name or names[0], names, lambda port: say_plain(f"health and metrics on {options.host}:{port}"))
+
+
+def _receiver(home: Path, port: int) -> None:
+    from pipeline.app.demo_workspace import SECRET  # noqa: PLC0415 (each process loads only what it runs)
+    from pipeline.app.receiver import run_receiver  # noqa: PLC0415 (the same)
+
+    run_receiver(port=port, secret=Secrets(home).resolve(f"${{env:{SECRET}}}"))
+
+
+def _options(settings: Settings, bootstrap: str, prefix: str, topology: str, home: Path, host: str, port: int, time_scale: float) -> ProcessOptions:
+    address = bootstrap or settings.bootstrap
+    if not address:
+        raise CommandError("no Kafka is known", "give --bootstrap HOST:PORT, or set HEADRACE_BOOTSTRAP")
+    name = prefix or read_workspace(find_workspace("", settings)).name
+    return ProcessOptions(address, name, read_topology(topology), home, host, port, time_scale)

@@ -1,0 +1,89 @@
+"""`headrace status`: what runs, where, and how far behind it is."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import typer
+
+from pipeline.app.cli.cluster import finish
+from pipeline.app.cli.errors import CommandError
+from pipeline.app.cli.options import JsonOption, examples
+from pipeline.app.cli.output import say, say_json, table
+from pipeline.app.processes.probe import is_ready, read_status
+from pipeline.app.processes.run_file import Run, StartedProcess, read_run
+from pipeline.app.settings import read_settings
+from pipeline.model.topics import topic_name
+from pipeline.runtime.brokers.kafka import KafkaBroker
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("status", epilog=examples("headrace status", "headrace status --json"))(status)
+
+
+def status(*, as_json: JsonOption = False) -> None:
+    """Say for each process of `headrace up` whether it is ready, and for each consumer group its partitions and lag."""
+    settings = read_settings()
+    run = read_run(settings.home)
+    if run is None:
+        raise CommandError(f"nothing runs in {settings.home}", "start it with `headrace up`, or set HEADRACE_HOME to the home of the run")
+    described = finish(describe(run))
+    if as_json:
+        say_json(described)
+        return
+    say(f"[bold]{run.workspace}[/] · topology {run.topology} · collector http://127.0.0.1:{run.collector} · Kafka {run.bootstrap}")
+    rows = []
+    for process in described["processes"]:
+        groups = process["groups"] or [{"group": "", "partitions": [], "lag": None}]
+        for index, group in enumerate(groups):
+            first = index == 0
+            rows.append(
+                (
+                    process["name"] if first else "",
+                    process["pid"] if first else "",
+                    process["port"] if first else "",
+                    ("ready" if process["ready"] else "not ready") if first else "",
+                    group["group"],
+                    len(group["partitions"]) or "",
+                    "" if group["lag"] is None else group["lag"],
+                )
+            )
+    table(("process", "pid", "port", "state", "group", "partitions", "lag"), rows)
+
+
+async def describe(run: Run) -> dict[str, Any]:
+    """Ask every process of a run about itself, and Kafka about lag.
+
+    Args:
+        run: The run.
+
+    Returns:
+        What `headrace status --json` prints.
+    """
+    processes = await asyncio.gather(*(_process(run, process) for process in run.processes))
+    return {
+        "workspace": run.workspace,
+        "topology": run.topology,
+        "bootstrap": run.bootstrap,
+        "collector": f"http://127.0.0.1:{run.collector}",
+        "ready": run.ready,
+        "processes": processes,
+    }
+
+
+async def _process(run: Run, process: StartedProcess) -> dict[str, Any]:
+    described: dict[str, Any] = {"name": process.name, "pid": process.pid, "port": process.port, "ports": [process.port], "groups": []}
+    if process.name == "kafka":
+        return {**described, "ready": True}
+    path = "/health/live" if process.name == "collector" else "/health/ready"
+    described["ready"] = await is_ready(process.port, path)
+    answer = await read_status(process.port) if described["ready"] else None
+    admin = KafkaBroker(run.bootstrap).admin()
+    for group in (answer or {}).get("groups", []):
+        lags = await admin.lags(topic_name(run.workspace, group["group"]), group["topics"])
+        described["groups"].append({**group, "lag": sum(lags.values())})
+    described["partitions"] = [partition for group in described["groups"] for partition in group["partitions"]]
+    described["lag"] = sum(group["lag"] for group in described["groups"])
+    return described

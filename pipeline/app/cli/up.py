@@ -1,0 +1,88 @@
+"""`headrace up`: the whole product on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.panel import Panel
+from rich.status import Status
+
+from pipeline.app.cli.options import examples
+from pipeline.app.cli.topics import TopologyOption
+from pipeline.app.processes.run_file import Run
+from pipeline.app.settings import read_settings
+from pipeline.app.up import Local, UpOptions
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this file."""
+    app.command("up", epilog=examples("headrace up", "HEADRACE_PORT=7171 HEADRACE_HOME=/srv/headrace headrace up --topology fused"))(up)
+
+
+def up(
+    topology: TopologyOption = "default",
+    bootstrap: Annotated[
+        str, typer.Option("--bootstrap", metavar="HOST:PORT", help="Use this Kafka instead of starting one.", show_default=False)
+    ] = "",
+    workspace: Annotated[
+        str,
+        typer.Option(
+            "--workspace", "-w", metavar="PATH", help="The workspace to run. Default: workspace.yaml here, else the demo one.", show_default=False
+        ),
+    ] = "",
+    time_scale: Annotated[float, typer.Option("--time-scale", metavar="FACTOR", help="Factor of all retry delays, for demonstrations.")] = 1.0,
+) -> None:
+    """Start everything on this machine: Kafka, the collector, the processors of the topology, and the live page.
+
+    All state lies in HEADRACE_HOME (default ./.headrace); the collector listens on HEADRACE_PORT (default 7070), on loopback. Ctrl-C stops all of it in
+    order; the next start finds the data again.
+    """
+    settings = read_settings()
+    here = Path("workspace.yaml")
+    declared = Path(workspace) if workspace else here if here.exists() else None
+    console = Console(highlight=False)
+    options = UpOptions(settings.home.absolute(), settings.port, bootstrap, topology, declared, time_scale)
+    with console.status("starting") as status:
+        local = Local(options, lambda text: _progress(console, status, text), os.environ)  # noqa: TID251 (the processes get what this one has)
+        asyncio.run(local.run(lambda run: _started(console, status, options, run)))
+    console.print("stopped; the data is kept in", str(options.home))
+
+
+def _progress(console: Console, status: Status, text: str) -> None:
+    if console.is_terminal:
+        status.update(text)
+    console.print(f"[dim]·[/] {text}")
+
+
+def _started(console: Console, status: Status, options: UpOptions, run: Run) -> None:
+    status.stop()
+    address = f"http://127.0.0.1:{run.collector}"
+    key = "demo" if run.receiver else "YOUR_WRITE_KEY"
+    lines = [
+        f"[bold]Live page[/]   {address}/",
+        f"[bold]Collector[/]   {address}/v1   write key [bold]{key}[/]",
+        f"[bold]Kafka[/]       {run.bootstrap}   topics {run.workspace}.*",
+    ]
+    if run.receiver:
+        lines.append(f"[bold]Receiver[/]    http://127.0.0.1:{run.receiver}/receipts   stands for two tools")
+    lines += [
+        f"[bold]Home[/]        {options.home}",
+        "",
+        "[bold]Send a first event[/]",
+        f'  curl -u {key}: {address}/v1/track -d \'{{"userId":"u1","event":"Hello"}}\'',
+        "",
+        "[bold]Python[/]  pip install segment-analytics-python",
+        f'  import segment.analytics as analytics; analytics.write_key = "{key}"; analytics.host = "{address}"',
+        '  analytics.track("u1", "Hello"); analytics.flush()',
+        "[bold]Node[/]  npm install @segment/analytics-node",
+        f'  new Analytics({{ writeKey: "{key}", host: "{address}" }}).track({{ userId: "u1", event: "Hello" }})',
+        "",
+        '[bold]See it[/]  headrace demo · headrace status · headrace query "select event, count(*) from tracks group by 1"',
+        "Ctrl-C stops everything in order.",
+    ]
+    console.print(Panel("\n".join(lines).replace("[dim]", ""), title="Headrace is up", border_style="green", expand=False))

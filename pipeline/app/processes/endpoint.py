@@ -1,0 +1,75 @@
+"""Health, metrics and status of a process, on a port of its own, in a thread beside the event loop."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+import orjson
+
+Page = Callable[[], tuple[str, str, bytes]]
+"""Gives status line, content type and body of a page."""
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = 5
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401 (the signature of the standard library)
+        """Say nothing: a scrape every few seconds is no news."""
+
+
+class Endpoint:
+    """Serves a few pages of a process.
+
+    Args:
+        host: Address to listen on.
+        port: Port, or 0 for a free one.
+        metrics: Gives Prometheus' text.
+        live: Whether the process makes progress.
+        ready: Whether it takes records.
+        status: What it works on.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        metrics: Callable[[], bytes],
+        live: Callable[[], bool],
+        ready: Callable[[], bool],
+        status: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self._pages: dict[str, Page] = {
+            "/metrics": lambda: ("200 OK", "text/plain; version=0.0.4; charset=utf-8", metrics()),
+            "/health/live": lambda: _health(live()),
+            "/health/ready": lambda: _health(ready()),
+            "/status.json": lambda: ("200 OK", "application/json", orjson.dumps(status())),
+        }
+        self._server = make_server(host, port, self._answer, server_class=_Server, handler_class=_Handler)
+        self.port: int = self._server.server_port
+        self._thread = threading.Thread(target=self._server.serve_forever, name="endpoint", daemon=True)
+        self._thread.start()
+
+    def _answer(self, environment: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        page = self._pages.get(environment.get("PATH_INFO", ""))
+        line, kind, body = page() if page is not None else ("404 Not Found", "text/plain", b"not found\n")
+        start_response(line, [("Content-Type", kind), ("Content-Length", str(len(body)))])
+        return [body]
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def _health(good: bool) -> tuple[str, str, bytes]:  # noqa: FBT001 (the one thing that it says)
+    return ("200 OK", "text/plain", b"ok\n") if good else ("503 Service Unavailable", "text/plain", b"not ready\n")

@@ -1,0 +1,54 @@
+"""Asks a process on this machine about itself."""
+
+from __future__ import annotations
+
+import asyncio
+from http.client import HTTPConnection, HTTPException  # noqa: TID251 (a look at our own process needs no client of the runtime)
+from typing import Any, Final
+
+import orjson
+
+PROBE_SECONDS: Final = 2.0
+
+
+async def is_ready(port: int, path: str = "/health/ready") -> bool:
+    """Ask whether a process is ready.
+
+    Args:
+        port: Port of its health pages.
+        path: The page.
+
+    Returns:
+        Whether it answered 200 in time.
+    """
+    status, _ = await asyncio.to_thread(_get, port, path)
+    return status == 200
+
+
+async def read_status(port: int) -> dict[str, Any] | None:
+    """Ask what a process works on.
+
+    Args:
+        port: Port of its pages.
+
+    Returns:
+        Its answer, or None.
+    """
+    status, body = await asyncio.to_thread(_get, port, "/status.json")
+    try:
+        answer = orjson.loads(body) if status == 200 else None
+    except ValueError:
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
+def _get(port: int, path: str) -> tuple[int, bytes]:
+    connection = HTTPConnection("127.0.0.1", port, timeout=PROBE_SECONDS)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except (OSError, HTTPException):
+        return 0, b""
+    finally:
+        connection.close()

@@ -1,0 +1,131 @@
+"""A process that runs processors of the topology."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import uvloop
+
+from pipeline.app.processes.endpoint import Endpoint
+from pipeline.app.processes.options import ProcessOptions, judges, prepare_process
+from pipeline.app.settings import read_schema
+from pipeline.assembly import HostMaker, Outside
+from pipeline.runtime.brokers.kafka import KafkaBroker
+from pipeline.runtime.clock import SystemClock
+from pipeline.runtime.configuration import Configuration
+from pipeline.runtime.http.pyreqwest_client import PyreqwestClient
+from pipeline.runtime.metrics.prometheus import PrometheusMetrics
+from pipeline.runtime.processors import ProcessorRunner
+from pipeline.runtime.stores.rocksdb import open_rocksdb_store
+
+_log = logging.getLogger(__name__)
+
+STALL_SECONDS: Final = 4.0
+"""A loop that has not turned for so long (two thirds of the group's session) is no longer the owner of its partitions."""
+
+
+def work(options: ProcessOptions, name: str, processors: Sequence[str], started: Callable[[int], None]) -> None:
+    """Run processors until told to stop (SIGTERM, SIGINT).
+
+    Args:
+        options: How the process finds its work.
+        name: Name of the process; its local state lies under it.
+        processors: Names of the processors.
+        started: Called with the port of health and metrics.
+    """
+    prepare_process()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_work(options, name, processors, started))
+
+
+async def _work(options: ProcessOptions, name: str, processors: Sequence[str], started: Callable[[int], None]) -> None:
+    broker = KafkaBroker(options.bootstrap, f"headrace-{name}")
+    metrics, clock, http = PrometheusMetrics(), SystemClock(), PyreqwestClient()
+    configuration = Configuration(broker, options.prefix, read_schema("workspace"))
+    state = options.home / "state" / name
+
+    def store_path(group: str, partition: int) -> Path:
+        return state / group / str(partition)
+
+    outside = Outside(broker, clock, metrics, http, lambda group, partition: open_rocksdb_store(store_path(group, partition)), options.time_scale)
+    maker = HostMaker(judges(options), configuration, outside)
+    runners = [ProcessorRunner(options.topology.processors[each], configuration, maker) for each in processors]
+    turned = clock.monotonic()
+
+    def status() -> dict[str, Any]:
+        groups = [
+            {"group": group, "ready": host.ready, "topics": host.topics, "partitions": [f"{one.topic}-{one.partition}" for one in host.assigned]}
+            for each in runners
+            for group, host in each.members
+        ]
+        version = configuration.workspace.version if configuration.workspace is not None else 0
+        return {"name": name, "pid": os.getpid(), "config": version, "groups": groups}
+
+    endpoint = Endpoint(
+        options.host,
+        options.port,
+        metrics=metrics.text,
+        live=lambda: clock.monotonic() - turned < STALL_SECONDS,
+        ready=lambda: all(each.ready for each in runners),
+        status=status,
+    )
+    started(endpoint.port)
+
+    async def turn() -> None:
+        nonlocal turned
+        while True:
+            turned = clock.monotonic()
+            await asyncio.sleep(0.5)
+
+    def stop() -> None:
+        for each in runners:
+            each.stop()
+
+    try:
+        await until_stopped([each.run() for each in runners], [configuration.run(), turn()], stop)
+    finally:
+        await http.close()
+        endpoint.close()
+
+
+async def until_stopped(
+    work_to_do: Sequence[Coroutine[Any, Any, None]], beside: Sequence[Coroutine[Any, Any, None]], stop: Callable[[], None]
+) -> None:
+    """Run coroutines until SIGTERM or SIGINT, then let them finish.
+
+    Args:
+        work_to_do: What is asked to stop and awaited.
+        beside: What runs beside it and is cancelled at the end.
+        stop: Asks the work to stop.
+
+    Raises:
+        Exception: What ended one of them: the process ends with it.
+    """
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    tasks = [asyncio.create_task(each) for each in work_to_do]
+    others = [asyncio.create_task(each) for each in beside]
+    try:
+        pending = set(tasks)
+        while pending:
+            done, _ = await asyncio.wait([*pending, *others], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+            pending -= done
+    except BaseException:
+        stop()
+        raise
+    finally:
+        with suppress(TimeoutError):
+            await asyncio.wait(tasks, timeout=10)
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)

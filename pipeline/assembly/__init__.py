@@ -1,0 +1,11 @@
+"""Puts processors together: from a topology, a configuration and the registry to steps, workers and group members.
+
+Comes in: what the topology and the workspace declare, and the ports. Goes out: group members, not started.
+"""
+
+from __future__ import annotations
+
+from pipeline.assembly.hosts import HostMaker, Outside
+from pipeline.assembly.steps import Judges, build_steps, write_keys
+
+__all__ = ["HostMaker", "Judges", "Outside", "build_steps", "write_keys"]

@@ -1,0 +1,215 @@
+"""Makes the group members of processors of every kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.assembly.steps import Judges, build_steps
+from pipeline.destinations.declaration import secret_settings
+from pipeline.model.outcomes import Step
+from pipeline.model.record import TopicPartition
+from pipeline.model.topics import RETRY_DELAYS, topic_name
+from pipeline.model.topology import Processor
+from pipeline.model.workspace import Destination, Workspace
+from pipeline.ports.broker import Broker
+from pipeline.ports.clock import Clock
+from pipeline.ports.http import HttpClient
+from pipeline.ports.metrics import Metrics
+from pipeline.ports.store import DedupStore
+from pipeline.registry import DESTINATION_TYPES
+from pipeline.runtime.configuration import Configuration
+from pipeline.runtime.dedup_state import DedupState
+from pipeline.runtime.delivery import DeliverWorker
+from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings
+from pipeline.runtime.lake.worker import LakeWorker
+from pipeline.runtime.partitions import PartitionHost, PartitionWorker
+from pipeline.runtime.plans import ConfiguredPlans
+from pipeline.runtime.processors import group_name
+from pipeline.runtime.retry import RetryWorker
+from pipeline.runtime.step_worker import StepWorker
+
+Made = tuple[list[str], Callable[[TopicPartition], PartitionWorker]]
+"""Input topics without prefix, and what makes a worker for a partition of them."""
+
+OpenStore = Callable[[str, int], DedupStore]
+"""Opens the local dedup store of a group (without prefix) and partition."""
+
+
+class Outside(NamedTuple):
+    """The ports that group members work on.
+
+    Attributes:
+        broker: Where topics are.
+        clock: Time.
+        metrics: Counts.
+        http: Client for destinations.
+        open_store: Opens local dedup stores.
+        time_scale: What retry delays are multiplied by; 1 but for demonstrations and tests.
+    """
+
+    broker: Broker
+    clock: Clock
+    metrics: Metrics
+    http: HttpClient
+    open_store: OpenStore
+    time_scale: float = 1.0
+
+
+class HostMaker:
+    """Makes group members for one process.
+
+    Args:
+        judges: What steps need beside the workspace.
+        configuration: What is declared, followed.
+        outside: The ports.
+    """
+
+    def __init__(self, judges: Judges, configuration: Configuration, outside: Outside) -> None:
+        self._judges = judges
+        self._configuration = configuration
+        self._outside = outside
+
+    def __call__(self, processor: Processor, instance: str, workspace: Workspace) -> PartitionHost:
+        """Make the member of a processor's group.
+
+        Args:
+            processor: The processor.
+            instance: Id of the destination or storage where there is one group for each, else empty.
+            workspace: What is declared now.
+
+        Returns:
+            The member, not started.
+        """
+        name = group_name(processor, instance)
+        make = {"steps": self._steps, "deliver": self._deliver, "retry": self._retry, "lake": self._lake}[processor.kind]
+        topics, make_worker = make(processor, instance, workspace, name)
+        prefix = workspace.name
+        return PartitionHost(
+            self._outside.broker,
+            group=topic_name(prefix, name),
+            topics=[topic_name(prefix, topic) for topic in topics],
+            make_worker=make_worker,
+        )
+
+    def _steps(self, processor: Processor, instance: str, workspace: Workspace, name: str) -> Made:
+        outside, prefix = self._outside, workspace.name
+
+        def make_worker(partition: TopicPartition) -> StepWorker:
+            number = partition.partition
+            dedup: DedupState | None = None
+            if "dedup" in processor.steps:
+                changelog = TopicPartition(topic_name(prefix, f"{processor.name}.dedup.changelog"), number)
+                dedup = DedupState(changelog, open_store=lambda: outside.open_store(name, number), reader=outside.broker.reader())
+
+            def build(version: Workspace) -> tuple[tuple[str, Step], ...]:
+                return build_steps(processor, instance, version, self._judges, dedup)
+
+            return StepWorker(
+                partition,
+                processor=name,
+                group=topic_name(prefix, name),
+                prefix=prefix,
+                transactions=outside.broker.transactions(f"{prefix}-{name}-{processor.input}-{number}"),
+                plans=ConfiguredPlans(processor, self._configuration, build),
+                state=dedup,
+                clock=outside.clock,
+                metrics=outside.metrics,
+                commit_interval_seconds=processor.commit_interval_ms / 1000,
+            )
+
+        return [processor.input], make_worker
+
+    def _deliver(self, processor: Processor, instance: str, workspace: Workspace, name: str) -> Made:
+        outside, prefix = self._outside, workspace.name
+        resolve = self._judges.resolve
+        lane = DeliveryLane(delivery_settings(workspace.destinations[instance], resolve), clock=outside.clock, metrics=outside.metrics)
+
+        def changed(version: Workspace) -> None:
+            destination = version.destinations.get(instance)
+            if destination is not None:
+                lane.update(delivery_settings(destination, resolve))
+
+        self._configuration.on_change(changed)
+
+        def make_worker(partition: TopicPartition) -> DeliverWorker:
+            short = partition.topic.removeprefix(f"{prefix}.")
+            return DeliverWorker(
+                partition,
+                lane=lane,
+                transactions=outside.broker.transactions(f"{prefix}-{name}-{short}-{partition.partition}"),
+                client=outside.http,
+                clock=outside.clock,
+                metrics=outside.metrics,
+                processor=name,
+                group=topic_name(prefix, name),
+                prefix=prefix,
+                commit_interval_seconds=processor.commit_interval_ms / 1000,
+                time_scale=outside.time_scale,
+            )
+
+        live = processor.input.replace("{destination}", instance)
+        return [live, f"{live}.retry"], make_worker
+
+    def _retry(self, processor: Processor, instance: str, workspace: Workspace, name: str) -> Made:
+        del instance
+        outside, prefix = self._outside, workspace.name
+
+        def make_worker(partition: TopicPartition) -> RetryWorker:
+            short = partition.topic.removeprefix(f"{prefix}.")
+            return RetryWorker(
+                partition,
+                tier=short.removeprefix("retry."),
+                transactions=outside.broker.transactions(f"{prefix}-{name}-{short}-{partition.partition}"),
+                clock=outside.clock,
+                metrics=outside.metrics,
+                processor=name,
+                group=topic_name(prefix, name),
+                prefix=prefix,
+                is_destination=self._is_destination,
+                time_scale=outside.time_scale,
+            )
+
+        return [processor.input.replace("{delay}", delay) for delay in RETRY_DELAYS], make_worker
+
+    def _is_destination(self, name: str) -> bool:
+        workspace = self._configuration.workspace
+        return workspace is not None and name in workspace.destinations
+
+    def _lake(self, processor: Processor, instance: str, workspace: Workspace, name: str) -> Made:
+        outside, prefix = self._outside, workspace.name
+        root = Path(self._judges.resolve(str(workspace.storage[instance].settings["path"])))
+
+        def make_worker(partition: TopicPartition) -> LakeWorker:
+            return LakeWorker(
+                partition,
+                storage=instance,
+                prefix=prefix,
+                root=root,
+                transactions=outside.broker.transactions(f"{prefix}-{name}-{processor.input}-{partition.partition}"),
+                clock=outside.clock,
+                metrics=outside.metrics,
+            )
+
+        return [processor.input], make_worker
+
+
+def delivery_settings(destination: Destination, resolve: Callable[[str], str]) -> DeliverySettings:
+    """Give a destination as deliver needs it.
+
+    Args:
+        destination: The destination as declared.
+        resolve: Fills in references to secrets.
+
+    Returns:
+        Its settings; a secret that is not there is left out, so that its requests wait instead of going out wrong.
+    """
+    kind = DESTINATION_TYPES[destination.type]
+    secrets: dict[str, str] = {}
+    for name, reference in secret_settings(kind, destination.settings).items():
+        try:
+            secrets[name] = resolve(reference)
+        except ValueError:
+            continue  # deliver retries what needs it, under the name missing_secret
+    return DeliverySettings(destination.id, kind, secrets, destination.rate, destination.concurrency)
