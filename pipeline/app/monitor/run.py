@@ -1,0 +1,47 @@
+"""Runs the monitor as a process: `headrace run monitor`."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import logging
+import signal
+from pathlib import Path
+from typing import Final
+
+from pipeline.runtime.clock import SystemClock
+
+_QUIET: Final = ("faust", "mode", "aiokafka", "aiohttp", "pipeline.app.monitor.transport")
+
+
+class MonitorUnavailable(Exception):
+    """faust-streaming is not installed: it has no wheel for this machine."""
+
+
+def run_monitor(*, bootstrap: str, prefix: str, home: Path, port: int) -> None:
+    """Count the ledger and serve `GET /volumes.json?minutes=60` until SIGTERM or SIGINT.
+
+    Args:
+        bootstrap: `host:port` of a broker.
+        prefix: The workspace's name.
+        home: Folder of the local run; the monitor keeps its store under `state/monitor`.
+        port: Port on 127.0.0.1.
+
+    Raises:
+        MonitorUnavailable: faust-streaming is missing; the rest of the product does without.
+        OSError: The port is taken.
+    """
+    if importlib.util.find_spec("faust") is None:
+        raise MonitorUnavailable("The monitor is left out: faust-streaming has no wheel for this machine. Volumes by minute are missing.")
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    asyncio.run(_run(bootstrap, prefix, home / "state" / "monitor", port))
+
+
+async def _run(bootstrap: str, prefix: str, state: Path, port: int) -> None:
+    from pipeline.app.monitor.worker import Monitor  # noqa: PLC0415 (faust may be missing, and takes half a second)
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await Monitor(bootstrap=bootstrap, prefix=prefix, state=state, clock=SystemClock()).run(port=port, stop=stop)
