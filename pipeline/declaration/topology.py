@@ -176,7 +176,7 @@ def _lane_faults(processor: Mapping[str, Any], kind: KindRules, rules: TopologyR
     if steps and MAIN in rules.steps[steps[-1]]:
         needed.add(MAIN)
     for lane in sorted(needed - set(lanes)):
-        writer = next((step for step in steps if lane in rules.steps[step]), processor.get("kind", ""))
+        writer = next((step for step in reversed(steps) if lane in rules.steps[step]), processor.get("kind", ""))
         hint = f"{writer} writes to it: add {lane}: {_TOPIC_OF.get(lane, 'TOPIC')} under lanes"
         yield Fault(("lanes",) if lanes else (), f"the lane {lane} leads nowhere", hint, key=True)
     if all(step in rules.steps for step in processor.get("steps", [])):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
@@ -10,7 +11,9 @@ import yaml
 from pipeline.declaration.yaml_text import Document, parse_yaml
 
 List = Literal["sources", "destinations", "storage"]
-_WIDTH: Final = 4096
+_WIDTH: Final = 1 << 31
+"""So wide that nothing is ever folded."""
+_BARE: Final = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*")
 
 
 class EditError(ValueError):
@@ -32,7 +35,10 @@ def add_item(text: str, name: List, item: Mapping[str, Any]) -> str:
         EditError: The new text would not say what was asked.
     """
     ending = "\r\n" if "\r\n" in text else "\n"
-    new = _added(text, name, item)
+    try:
+        new = _added(text, name, item)
+    except yaml.YAMLError:
+        new = ""
     if ending == "\r\n":
         new = new.replace("\r\n", "\n").replace("\n", ending)
     before = parse_yaml(text, "")
@@ -97,12 +103,13 @@ def _lines(item: Mapping[str, Any]) -> Iterator[tuple[bool, str]]:
 
 
 def _flow(value: Any) -> str:  # noqa: ANN401 (any JSON value)
-    """Write a value on one line, quoted where a reader could take it for something else."""
+    """Write a value on one line; text is quoted unless every reader of YAML takes it for text as it stands."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_flow(key)}: {_flow(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ", ".join(map(_flow, value)) + "]"
-    text = yaml.safe_dump(value, default_flow_style=True, allow_unicode=True, width=_WIDTH).removesuffix("\n").removesuffix("\n...")
-    if isinstance(value, str) and text == value and any(character in value for character in "{}[],:$#"):
-        return f'"{value}"' if '"' not in value and "\\" not in value else f"'{value}'"
-    return text.replace("'", '"') if text == f"'{value}'" and '"' not in text and "\\" not in text else text
+    if isinstance(value, str):
+        if _BARE.fullmatch(value) and yaml.safe_load(value) == value:
+            return value
+        return yaml.safe_dump(value, default_style='"', allow_unicode=True, width=_WIDTH).removesuffix("\n")
+    return yaml.safe_dump(value).removesuffix("\n").removesuffix("\n...")

@@ -1,0 +1,202 @@
+"""`topics`, `apply`, `tail` and `dead`, on a cluster in memory that is held to the same contract as Kafka."""
+
+import asyncio
+from pathlib import Path
+
+import orjson
+import pytest
+
+from pipeline.app.cli.deadletters import Group, grouped
+from pipeline.app.cli.errors import CommandError
+from pipeline.app.cli.tail import Start, parse_start
+from pipeline.app.cli.topics import Line, planned
+from pipeline.model.record import Output, Record
+from pipeline.model.topics import Declared
+from pipeline.runtime.brokers.memory import MemoryBroker
+from tests.unit.app.cli.commands import Shell
+
+
+def _write(cluster: MemoryBroker, *outputs: Output) -> None:
+    async def send() -> None:
+        producer = cluster.producer()
+        await producer.start()
+        await producer.send(outputs)
+        await producer.stop()
+
+    asyncio.run(send())
+
+
+@pytest.fixture
+def shop(shell: Shell, cluster: MemoryBroker) -> Shell:
+    """A shell with a workspace `shop` that is applied as version 1."""
+    shell.run("init", "--name", "shop")
+    shell.run("source", "add", "web")
+    done = shell.run("apply", "--json")
+    assert done.status == 0, done.err
+    return shell
+
+
+def test_a_plan_compares_the_table_with_the_cluster() -> None:
+    """Missing, there, of another size, and unknown to the table; other workspaces' topics are nobody's business here."""
+    declared = [Declared("a.raw", 4, {}), Declared("a.ledger", 1, {}), Declared("a.routed", 4, {})]
+    found = {"a.ledger": 1, "a.routed": 2, "a.old": 3, "b.raw": 4}
+    assert planned(declared, found, "a") == [
+        Line("a.raw", "create", 4, 0),
+        Line("a.ledger", "there", 1, 1),
+        Line("a.routed", "partitions differ", 4, 2),
+        Line("a.old", "not declared", 0, 3),
+    ]
+
+
+def test_topics_are_planned_then_created_then_there(shell: Shell, cluster: MemoryBroker) -> None:
+    """A plan changes nothing; applying twice creates once."""
+    shell.run("init", "--name", "shop")
+    states = [{topic["state"] for topic in shell.run("topics", *command).json["topics"]} for command in (("plan", "--json"),) * 2]
+    assert states == [{"create"}, {"create"}]
+    assert {topic["state"] for topic in shell.run("topics", "apply", "--json").json["topics"]} == {"created"}
+    assert {topic["state"] for topic in shell.run("topics", "apply", "--json").json["topics"]} == {"there"}
+    assert "shop.validate.dedup.changelog" in shell.run("topics", "plan").out
+
+
+def test_another_number_of_partitions_stops_apply(shop: Shell, tmp_path: Path) -> None:
+    """Keys would lie in wrong partitions, so nothing is published."""
+    (tmp_path / "wide.yaml").write_text(
+        "topology: wide\npartitions: 8\nprocessors:\n  v: {input: raw, steps: [filter], lanes: {main: routed, dead: 'dead.{stage}'}}\n"
+    )
+    for command in (("apply",), ("topics", "apply")):
+        done = shop.run(*command, "--topology", "wide.yaml")
+        assert done.status == 1
+        assert "shop.raw has 4 and should have 8" in done.err
+
+
+def test_apply_writes_a_version_only_when_something_changed(shop: Shell) -> None:
+    """Version 1, nothing, version 2 with a new destination's topics."""
+    assert shop.run("apply", "--json").json == {"workspace": "shop", "version": 1, "changed": False, "created": []}
+    shop.run("destination", "add", "webhook", "--id", "crm", "--set", "url=http://x")
+    assert shop.run("apply", "--json").json == {
+        "workspace": "shop",
+        "version": 2,
+        "changed": True,
+        "created": ["shop.requests.crm", "shop.requests.crm.retry"],
+    }
+    assert "nothing changed, version 2 stays in force" in shop.run("apply").out
+
+
+def test_apply_comes_after_a_version_that_was_refused(shop: Shell, cluster: MemoryBroker) -> None:
+    """A number is used once: what stands in the topic as version 2, though broken, is followed by 3, even without a change."""
+    _write(cluster, Output("shop.config", b"0000000002/commit", b'{"version": 2, "at": 0, "objects": 9}', partition=0))
+    assert shop.run("apply", "--json").json["version"] == 3
+
+
+def test_apply_refuses_a_workspace_with_faults(shop: Shell, tmp_path: Path) -> None:
+    """Problems are told, and version 1 stays."""
+    file = tmp_path / "workspace.yaml"
+    sound = file.read_text()
+    file.write_text(sound + "colour: red\n")
+    done = shop.run("apply")
+    assert done.status == 1
+    assert "unknown key colour" in done.err
+    file.write_text(sound)
+    assert shop.run("apply", "--json").json["version"] == 1
+
+
+def test_tail_prints_a_line_of_json_for_each_message(shop: Shell, cluster: MemoryBroker) -> None:
+    """The event stands under `value`, big integers exactly; what is no JSON is text; the command ends at the present end."""
+    _write(
+        cluster,
+        Output("shop.raw", b"u1", b'{"event":"A","n":12345678901234567890123}', (("source", b"web"),), partition=0),
+        Output("shop.raw", None, b"not \xff json", partition=0),
+        Output("shop.raw", b"u1", None, partition=0),
+    )
+    lines = shop.run("tail", "raw", "--from", "beginning", "--until", "now", "--json").out.splitlines()
+    assert '"value":{"event":"A","n":12345678901234567890123}' in lines[0].replace(" ", "")
+    assert [orjson.loads(line)["offset"] for line in lines] == [0, 1, 2]
+    assert orjson.loads(lines[1])["value"] == "not \ufffd json"
+    assert orjson.loads(lines[2])["value"] is None
+    first = orjson.loads(lines[0])
+    assert (first["topic"], first["partition"], first["key"], first["headers"]) == ("shop.raw", 0, "u1", {"source": "web"})
+
+
+def test_tail_begins_where_it_is_told(shop: Shell, cluster: MemoryBroker) -> None:
+    """An offset, the end, a time; the name may have the prefix."""
+    _write(cluster, *(Output("shop.raw", b"u1", b'{"n":%d}' % number, partition=0) for number in range(3)))
+
+    def offsets(begin: str) -> list[int]:
+        out = shop.run("tail", "shop.raw", "--from", begin, "--until", "now", "--json").out
+        return [orjson.loads(line)["offset"] for line in out.splitlines()]
+
+    assert offsets("1") == [1, 2]
+    assert offsets("end") == []
+    assert offsets("2020-01-01") == [0, 1, 2]
+    assert offsets("2999-01-01T00:00:00Z") == []
+
+
+def test_tail_for_people_shows_place_key_and_value(shop: Shell, cluster: MemoryBroker) -> None:
+    """Markup in data is shown, not obeyed."""
+    _write(cluster, Output("shop.raw", b"[bold]u1", b'{"a":"[red]b"}', partition=0))
+    out = shop.run("tail", "raw", "--from", "beginning", "--until", "now").out
+    assert "shop.raw/0/0 [bold]u1" in out
+    assert '{"a":"[red]b"}' in out
+
+
+def test_a_topic_that_is_not_there_is_guessed(shop: Shell) -> None:
+    """A slip of the pen gets a suggestion, without the prefix."""
+    done = shop.run("tail", "rwa", "--until", "now")
+    assert (done.status, done.err) == (1, "error: there is no topic rwa\n  → did you mean raw?\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("beginning", Start(0)),
+        ("end", Start(-1)),
+        ("42", Start(42)),
+        ("1970-01-01T00:00:01Z", Start(0, 1000)),
+        ("1970-01-01T00:00:01", Start(0, 1000)),
+        ("1970-01-01T01:00:01+01:00", Start(0, 1000)),
+    ],
+)
+def test_a_start_is_a_word_an_offset_or_a_time(text: str, start: Start) -> None:
+    """A time without a zone is UTC."""
+    assert parse_start(text) == start
+
+
+@pytest.mark.parametrize("text", ["", "-1", "now", "12:00", "²"])
+def test_anything_else_is_no_start(text: str) -> None:
+    """It is refused as wrong use."""
+    with pytest.raises(CommandError):
+        parse_start(text)
+
+
+def _dead(offset: int, reason: bytes, timestamp: int) -> Record:
+    return Record("shop.dead.validate", 0, offset, timestamp, None, b"{}", (("dead_reason", reason), ("dead_detail", b"d%d" % offset)))
+
+
+def test_dead_letters_are_grouped_by_reason() -> None:
+    """Counted, with the newest of each, also when an older one comes later; a letter without a reason counts as unknown."""
+    groups: dict[str, Group] = {}
+    grouped("validate", [_dead(0, b"a", 5), _dead(1, b"b", 6), _dead(2, b"a", 4)], groups)
+    grouped("validate", [Record("shop.dead.validate", 0, 3, 9, None, b"{}")], groups)
+    assert groups == {
+        "a": Group("validate", "a", 2, 5, "dead.validate/0/0", "d0"),
+        "b": Group("validate", "b", 1, 6, "dead.validate/0/1", "d1"),
+        "unknown": Group("validate", "unknown", 1, 9, "dead.validate/0/3", ""),
+    }
+
+
+def test_dead_letters_are_listed_and_shown_whole(shop: Shell, cluster: MemoryBroker) -> None:
+    """The list says where the newest lies; that one is shown with its reason's sentence and its bytes."""
+    assert "no dead letters" in shop.run("dead", "list").out
+    headers = (("source", b"web"), ("dead_reason", b"invalid_json"), ("dead_detail", b"at character 3"))
+    _write(cluster, *(Output("shop.dead.validate", b"k", b"{odd", headers) for _ in range(2)))
+    listed = shop.run("dead", "list", "--json").json["dead"]
+    assert [(one["stage"], one["reason"], one["total"], one["newest"], one["detail"]) for one in listed] == [
+        ("validate", "invalid_json", 2, "dead.validate/0/1", "at character 3")
+    ]
+    assert "dead.validate/0/1" in shop.run("dead", "list", "--stage", "validate").out
+    shown = shop.run("dead", "show", "dead.validate/0/1").out
+    assert "invalid_json: The value is not JSON that can be carried." in shown
+    assert shown.endswith("{odd\n")
+    assert shop.run("dead", "show", "dead.validate/0/1", "--json").json["value"] == "{odd"
+    for place in ("dead.validate/0/9", "dead.validate/7/0"):
+        assert f"there is no message at {place}" in shop.run("dead", "show", place).err
