@@ -7,12 +7,13 @@ the part of each stage. The events are the published example of a track and a pa
 from __future__ import annotations
 
 import gc
-import resource
 import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 
 import orjson
 
@@ -28,7 +29,7 @@ ROWS_OF_A_FILE = 10_000
 
 
 def _cpu_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
+    usage = getrusage(RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
@@ -37,7 +38,11 @@ def _records(count: int) -> list[Record]:
     headers = (("source", b"web"), ("received_at", b"1773480414100"), ("config", b"1"), ("routes", b"crm,lake"))
     records = []
     for offset in range(count):
-        body = {**examples[offset % 2], "messageId": f"ajs-next-{offset:032x}", "anonymousId": f"device-{offset % 5000:026x}"}
+        body = {
+            **examples[offset % 2],
+            "messageId": f"ajs-next-{uuid.UUID(int=offset * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128)}",
+            "anonymousId": str(uuid.UUID(int=(offset % 5000 + 1) * 0x9E3779B97F4A7C15F39CC0605CEDC835 % 2**128)),
+        }
         records.append(Record("shop.routed", 0, offset, 1773480414100, None, orjson.dumps(body), headers))
     return records
 
@@ -82,7 +87,9 @@ def main(count: int) -> None:
     for stage, cost in stages.items():
         print(f"{stage:30} {cost:6.2f} µs of CPU a row")
     value_bytes = sum(len(record.value or b"") for record in records) / count
-    print(f"{'together':30} {sum(stages.values()):6.2f} µs of CPU a row (budget 15); {count / wall:,.0f} rows/s; {value_bytes:.0f} B in, {written / count:.0f} B out")
+    print(
+        f"{'together':30} {sum(stages.values()):6.2f} µs of CPU a row (budget 15); {count / wall:,.0f} rows/s; {value_bytes:.0f} B in, {written / count:.0f} B out"
+    )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ import duckdb
 from pipeline.lake.columns import conflicts
 from pipeline.lake.manifest import BrokenChain, DataFile
 from pipeline.lake.names import TABLES
-from pipeline.lake.rows import fixed_columns
+from pipeline.lake.rows import MESSAGE, extracted_columns, stored_columns
 from pipeline.runtime.lake.chain import MANIFEST, read_chain
 
 VIEWS_MOST: Final = 1000
@@ -30,7 +30,14 @@ _CONTEXT_COLUMNS: Final = (
 
 _WORD: Final = re.compile(r"\w+", re.ASCII)
 _LISTING: Final = frozenset(("show", "describe", "information_schema", "duckdb_views", "duckdb_tables", "duckdb_columns", "summarize"))
-_SQL_TYPES: Final = {"varchar": "VARCHAR", "timestamp": "TIMESTAMP WITH TIME ZONE", "boolean": "BOOLEAN", "bigint": "BIGINT", "double": "DOUBLE"}
+_SQL_TYPES: Final = {
+    "varchar": "VARCHAR",
+    "timestamp": "TIMESTAMP WITH TIME ZONE",
+    "boolean": "BOOLEAN",
+    "bigint": "BIGINT",
+    "double": "DOUBLE",
+    "json": "VARCHAR",
+}
 
 
 class QueryError(Exception):
@@ -147,19 +154,22 @@ def _event_views(files: Sequence[DataFile]) -> dict[str, str]:
 
 
 def _make_view(connection: duckdb.DuckDBPyConnection, root: Path, call: str, files: Sequence[DataFile]) -> None:
-    columns = fixed_columns(call)
+    columns = stored_columns(call)
     expected = dict.fromkeys((*(_WEB_COLUMNS if call == "page" else ()), *_CONTEXT_COLUMNS), "varchar")
     known = {name for file in files for name in file.columns}
     padding = {name: kind for name, kind in {**columns, **expected}.items() if name not in known}
     nulls = "".join(f", CAST(NULL AS {_SQL_TYPES[kind]}) AS {_name(name)}" for name, kind in padding.items())
+    extracted = ", ".join(
+        f"nullif(CAST(json_extract({MESSAGE}, '$.{field}') AS VARCHAR), 'null') AS {name}" for name, field in extracted_columns(call).items()
+    )
     if not files:
-        connection.execute(f"CREATE VIEW {TABLES[call]} AS SELECT {nulls.removeprefix(', ')} WHERE false")
+        connection.execute(f"CREATE VIEW {TABLES[call]} AS SELECT *, {extracted} FROM (SELECT {nulls.removeprefix(', ')}) WHERE false")  # noqa: S608 (the same)
         return
     rows = f"SELECT *{nulls} FROM ({_union(root, files)})"  # noqa: S608 (names are quoted)
     doubled = connection.execute(f"SELECT count(*) > count(DISTINCT hash(source, id)) FROM ({rows})").fetchone()  # noqa: S608 (the same)
     if doubled is not None and doubled[0]:
         rows += " QUALIFY row_number() OVER (PARTITION BY source, id ORDER BY received_at, sent_at) = 1"
-    connection.execute(f"CREATE VIEW {TABLES[call]} AS {rows}")
+    connection.execute(f"CREATE VIEW {TABLES[call]} AS SELECT * EXCLUDE ({MESSAGE}), {extracted}, {MESSAGE} FROM ({rows})")  # noqa: S608 (the same)
 
 
 def _union(root: Path, files: Sequence[DataFile]) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from pipeline.model.json_text import encode
 
-ColumnType = Literal["boolean", "bigint", "double", "varchar", "timestamp"]
+ColumnType = Literal["boolean", "bigint", "double", "varchar", "timestamp", "json"]
 
 _EXACT_INTEGER: Final = 2**53
 _INT64_MOST: Final = 2**63 - 1
@@ -21,7 +21,7 @@ class Column(NamedTuple):
 
     Attributes:
         name: Its name.
-        type: Its type; the values of a `timestamp` are ISO-8601 texts.
+        type: Its type; the values of a `timestamp` are ISO-8601 texts, those of a `json` are UTF-8 bytes.
         values: One value for each row, None for null.
     """
 

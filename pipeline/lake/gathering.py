@@ -11,7 +11,7 @@ from pipeline.lake.hours import received_hour, timestamp_text
 from pipeline.lake.names import TABLES, event_slug
 from pipeline.lake.rows import Table
 from pipeline.model import headers as names
-from pipeline.model.json_text import decode
+from pipeline.model.json_text import decode, encode
 from pipeline.model.ledger import Row, Tally
 from pipeline.model.record import Record
 
@@ -131,7 +131,7 @@ class Gathering:
         if record.value is None:
             return "invalid_json", "the record has no value"
         try:
-            body = decode(record.value).value
+            body, replaced = decode(record.value)
         except ValueError:
             return "invalid_json", "the value cannot be read as JSON"
         if body.__class__ is not dict:
@@ -144,7 +144,7 @@ class Gathering:
         if table is None:
             table = self._tables[key] = Table(call, source)
         try:
-            table.add(body)
+            table.add(body, encode(body) if replaced else record.value)
         except ValueError:
             return "too_deep", "a value is nested too deeply to write"
         self.size += len(record.value)

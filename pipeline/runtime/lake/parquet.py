@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline.lake.columns import Column, ColumnType, conflicts
 from pipeline.lake.hours import instant
+from pipeline.lake.rows import MESSAGE
 
 _TYPES: Final[Mapping[ColumnType, pa.DataType]] = MappingProxyType(
     {
@@ -21,10 +22,11 @@ _TYPES: Final[Mapping[ColumnType, pa.DataType]] = MappingProxyType(
         "bigint": pa.int64(),
         "double": pa.float64(),
         "timestamp": pa.timestamp("us", tz="UTC"),
+        "json": pa.string(),
     }
 )
-_NAMES: Final = {data_type: name for name, data_type in _TYPES.items()}
-_PLAIN_TEXTS: Final = frozenset(("id", "properties", "traits", "context", "integrations", "other_fields"))
+_NAMES: Final = {data_type: name for name, data_type in _TYPES.items() if name != "json"}
+_PLAIN_TEXTS: Final = frozenset(("id", MESSAGE))
 """Columns whose values hardly repeat: a dictionary of them costs time and saves nothing."""
 
 
@@ -40,8 +42,16 @@ def to_arrow(columns: Iterable[Column]) -> pa.Table:
     names, arrays = [], []
     for column in columns:
         names.append(column.name)
-        arrays.append(_timestamps(column.values) if column.type == "timestamp" else pa.array(column.values, _TYPES[column.type]))
+        arrays.append(_array(column))
     return pa.Table.from_arrays(arrays, names=names)
+
+
+def _array(column: Column) -> pa.Array:
+    if column.type == "timestamp":
+        return _timestamps(column.values)
+    if column.type == "json":  # by way of binary, because Arrow copies bytes faster than it checks them one by one
+        return pa.array(column.values, pa.binary()).cast(pa.string())
+    return pa.array(column.values, _TYPES[column.type])
 
 
 def _timestamps(values: list[Any]) -> pa.Array:
