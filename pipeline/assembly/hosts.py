@@ -23,7 +23,6 @@ from pipeline.runtime.configuration import Configuration
 from pipeline.runtime.dedup_state import DedupState
 from pipeline.runtime.delivery import DeliverWorker
 from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings
-from pipeline.runtime.lake.worker import LakeWorker
 from pipeline.runtime.partitions import PartitionHost, PartitionWorker
 from pipeline.runtime.plans import ConfiguredPlans
 from pipeline.runtime.processors import group_name
@@ -178,6 +177,8 @@ class HostMaker:
         return workspace is not None and name in workspace.destinations
 
     def _lake(self, processor: Processor, instance: str, workspace: Workspace, name: str) -> Made:
+        from pipeline.runtime.lake.worker import LakeWorker  # noqa: PLC0415 (pyarrow is 30 MB that only this kind should carry)
+
         outside, prefix = self._outside, workspace.name
         root = Path(self._judges.resolve(str(workspace.storage[instance].settings["path"])))
 
@@ -203,13 +204,14 @@ def delivery_settings(destination: Destination, resolve: Callable[[str], str]) -
         resolve: Fills in references to secrets.
 
     Returns:
-        Its settings; a secret that is not there is left out, so that its requests wait instead of going out wrong.
+        Its settings; a secret that is not there is named as missing, so that its requests wait instead of going out wrong.
     """
     kind = DESTINATION_TYPES[destination.type]
     secrets: dict[str, str] = {}
+    missing: set[str] = set()
     for name, reference in secret_settings(kind, destination.settings).items():
         try:
             secrets[name] = resolve(reference)
         except ValueError:
-            continue  # deliver retries what needs it, under the name missing_secret
-    return DeliverySettings(destination.id, kind, secrets, destination.rate, destination.concurrency)
+            missing.add(name)
+    return DeliverySettings(destination.id, kind, secrets, frozenset(missing), destination.rate, destination.concurrency)

@@ -8,7 +8,7 @@ from typing import Final
 
 import typer
 
-from pipeline.app.cli import config, deadletters, destination, send, source, tail, topics, topology, workspace
+from pipeline.app.cli import config, deadletters, demo, destination, query, run, send, source, status, tail, topics, topology, up, workspace
 from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.output import say_error, say_problems
 from pipeline.app.settings import SettingError
@@ -16,6 +16,7 @@ from pipeline.declaration import DeclarationError
 from pipeline.ports.broker import BrokerError
 
 GROUPS: Final[tuple[Callable[[typer.Typer], None], ...]] = (
+    up.register,
     workspace.register,
     source.register,
     destination.register,
@@ -25,6 +26,10 @@ GROUPS: Final[tuple[Callable[[typer.Typer], None], ...]] = (
     send.register,
     tail.register,
     deadletters.register,
+    query.register,
+    demo.register,
+    status.register,
+    run.register,
 )
 """What exists, in the order of the help."""
 
@@ -59,7 +64,10 @@ def main() -> None:
     except DeclarationError as error:
         say_problems(error.problems)
         sys.exit(1)
-    except (SettingError, BrokerError) as error:
-        message, _, remedy = str(error).partition(": ") if isinstance(error, SettingError) else (str(error), "", "")
+    except SettingError as error:
+        message, _, remedy = str(error).partition(": ")
         say_error(message, remedy)
+        sys.exit(1)
+    except BrokerError as error:
+        say_error(str(error), "see whether Kafka runs with `headrace status`, or give its address with --bootstrap HOST:PORT")
         sys.exit(1)

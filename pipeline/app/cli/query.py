@@ -11,7 +11,6 @@ from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.options import JsonOption, WorkspaceOption, examples
 from pipeline.app.cli.output import say, say_json, table
 from pipeline.app.declared import find_workspace, read_workspace
-from pipeline.app.query import QueryError, run_query
 from pipeline.app.settings import Secrets, Settings, read_settings
 
 
@@ -37,6 +36,8 @@ def query(
 
     Reads what is committed now; an event is there a second or two after its 200. Needs no running process.
     """
+    from pipeline.app.query import QueryError, run_query  # noqa: PLC0415 (DuckDB is 30 MB that no other command, and no process, should carry)
+
     settings = read_settings()
     try:
         answer = run_query(lake_folder(settings, workspace, storage), sql)

@@ -16,7 +16,6 @@ from pipeline.app.cli.options import examples
 from pipeline.app.cli.topics import TopologyOption
 from pipeline.app.processes.run_file import Run
 from pipeline.app.settings import read_settings
-from pipeline.app.up import Local, UpOptions
 
 
 def register(app: typer.Typer) -> None:
@@ -42,6 +41,8 @@ def up(
     All state lies in HEADRACE_HOME (default ./.headrace); the collector listens on HEADRACE_PORT (default 7070), on loopback. Ctrl-C stops all of it in
     order; the next start finds the data again.
     """
+    from pipeline.app.up import Local, UpOptions  # noqa: PLC0415 (what starts a broker is 20 MB that no process it starts should carry)
+
     settings = read_settings()
     here = Path("workspace.yaml")
     declared = Path(workspace) if workspace else here if here.exists() else None
@@ -49,7 +50,7 @@ def up(
     options = UpOptions(settings.home.absolute(), settings.port, bootstrap, topology, declared, time_scale)
     with console.status("starting") as status:
         local = Local(options, lambda text: _progress(console, status, text), os.environ)  # noqa: TID251 (the processes get what this one has)
-        asyncio.run(local.run(lambda run: _started(console, status, options, run)))
+        asyncio.run(local.run(lambda run: _started(console, status, options.home, run)))
     console.print("stopped; the data is kept in", str(options.home))
 
 
@@ -59,7 +60,7 @@ def _progress(console: Console, status: Status, text: str) -> None:
     console.print(f"[dim]·[/] {text}")
 
 
-def _started(console: Console, status: Status, options: UpOptions, run: Run) -> None:
+def _started(console: Console, status: Status, home: Path, run: Run) -> None:
     status.stop()
     address = f"http://127.0.0.1:{run.collector}"
     key = "demo" if run.receiver else "YOUR_WRITE_KEY"
@@ -71,7 +72,7 @@ def _started(console: Console, status: Status, options: UpOptions, run: Run) -> 
     if run.receiver:
         lines.append(f"[bold]Receiver[/]    http://127.0.0.1:{run.receiver}/receipts   stands for two tools")
     lines += [
-        f"[bold]Home[/]        {options.home}",
+        f"[bold]Home[/]        {home}",
         "",
         "[bold]Send a first event[/]",
         f'  curl -u {key}: {address}/v1/track -d \'{{"userId":"u1","event":"Hello"}}\'',
