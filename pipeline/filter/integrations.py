@@ -8,10 +8,11 @@ is not switched by it. Source: Tracking API, the event, `integrations`; connecti
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
-_ALWAYS_KNOWN: Final = frozenset({"All", "Segment.io"})
+NAMES_OF_NO_DESTINATION: Final = frozenset({"All", "Segment.io"})
+"""What an integrations object may name beside destinations: all of them, and the one that events came through."""
 
 
 def switches(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -40,21 +41,9 @@ def is_on(given: Mapping[str, Any], destination: str, slug: str) -> bool:
     Returns:
         Whether the event may go there.
     """
-    for name in (destination, slug, "All"):
-        switch = given.get(name)
-        if switch is not None:
-            return switch is not False
-    return True
-
-
-def names_unknown(given: Mapping[str, Any], known: Collection[str]) -> bool:
-    """Say whether an integrations object names what the workspace does not have.
-
-    Args:
-        given: The object.
-        known: Ids of all destinations, and slugs of their types.
-
-    Returns:
-        Whether any name is unknown.
-    """
-    return any(name not in known and name not in _ALWAYS_KNOWN for name in given)
+    switch = given.get(destination)
+    if switch is None:
+        switch = given.get(slug)
+        if switch is None:
+            switch = given.get("All")
+    return switch is not False

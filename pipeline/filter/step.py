@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from pipeline.filter.integrations import is_on, names_unknown, switches
+from pipeline.filter.integrations import NAMES_OF_NO_DESTINATION, is_on, switches
 from pipeline.model import headers
 from pipeline.model.outcomes import Dead, Drop, Outcome, Step
 from pipeline.model.record import Message
@@ -17,13 +17,21 @@ Query = Callable[[Any], bool]
 
 
 class _Target(NamedTuple):
-    """An enabled destination of a source."""
+    """An enabled destination of a source, or a storage, which has no type and nothing that holds an event back."""
 
     id: str
-    type: str
-    only: frozenset[str]
-    never: frozenset[str]
-    queries: tuple[Query, ...] | None  # None: one of them is no FQL
+    type: str = ""
+    only: frozenset[str] = frozenset()
+    never: frozenset[str] = frozenset()
+    queries: tuple[Query, ...] | None = ()  # None: one of them is no FQL
+
+    @property
+    def has_queries(self) -> bool:
+        return self.queries is None or bool(self.queries)
+
+    @property
+    def has_lists(self) -> bool:
+        return bool(self.only or self.never)
 
 
 class _Route(NamedTuple):
@@ -34,16 +42,14 @@ class _Route(NamedTuple):
 class _Plan:
     """Where a source's events can go. Routes are kept for what they depend on, as long as that is type and name alone."""
 
-    __slots__ = ("_disabled", "_known", "_lists", "_queries", "_routes", "_storages", "_targets")
+    __slots__ = ("_disabled", "_known", "_lists", "_queries", "_routes", "_targets")
 
-    def __init__(self, workspace: Workspace, source: str, targets: dict[str, _Target], known: frozenset[str]) -> None:
-        connected = sorted((d for d in workspace.destinations.values() if source in d.sources), key=lambda d: d.id)
-        self._targets = tuple(targets[d.id] for d in connected if d.enabled)
-        self._disabled = tuple((d.id, "destination_disabled") for d in connected if not d.enabled)
-        self._storages = tuple(sorted(storage.id for storage in workspace.storage.values() if source in storage.sources))
+    def __init__(self, targets: Sequence[_Target], disabled: Sequence[str], known: frozenset[str]) -> None:
+        self._targets = tuple((target, target.has_lists or target.has_queries) for target in sorted(targets, key=lambda target: target.id))
+        self._disabled = tuple((destination, "destination_disabled") for destination in sorted(disabled))
         self._known = known
-        self._lists = any(target.only or target.never for target in self._targets)
-        self._queries = any(target.queries is None or target.queries for target in self._targets)
+        self._lists = any(target.has_lists for target in targets)
+        self._queries = any(target.has_queries for target in targets)
         self._routes: dict[str | None, _Route] = {}
 
     def route(self, body: dict[str, Any]) -> _Route:
@@ -59,19 +65,19 @@ class _Plan:
             found = self._routes[event] = self._work_out(body, event, None)
         return found
 
-    def _work_out(self, body: dict[str, Any], event: str | None, given: Any) -> _Route:  # noqa: ANN401 (any JSON object)
-        wanted = list(self._storages)
+    def _work_out(self, body: dict[str, Any], event: str | None, given: Mapping[str, Any] | None) -> _Route:
+        wanted = []
         withheld = list(self._disabled)
-        for target in self._targets:
-            if given is not None and not is_on(given, target.id, target.type):
+        for target, guarded in self._targets:
+            if given is not None and target.type and not is_on(given, target.id, target.type):
                 withheld.append((target.id, "filtered_by_integrations_object"))
-            elif reason := _rule(target, body, event):
+            elif guarded and (reason := _rule(target, body, event)):
                 withheld.append((target.id, reason))
             else:
                 wanted.append(target.id)
-        if given is not None and names_unknown(given, self._known):
+        if given is not None and not given.keys() <= self._known:
             withheld.append(("", "unknown_integration"))
-        return _Route(",".join(sorted(wanted)).encode(), tuple(withheld))
+        return _Route(",".join(wanted).encode(), tuple(withheld))
 
 
 def create_filter(workspace: Workspace, compile_query: Callable[[str], Query]) -> Step:
@@ -85,9 +91,18 @@ def create_filter(workspace: Workspace, compile_query: Callable[[str], Query]) -
     Returns:
         The step. It reads the event and changes only the headers.
     """
-    known = frozenset(name for destination in workspace.destinations.values() for name in (destination.id, destination.type))
-    targets = {destination.id: _target(destination, compile_query) for destination in workspace.destinations.values()}
-    plans = {source: _Plan(workspace, source, targets, known) for source in workspace.sources}
+    destinations = workspace.destinations.values()
+    known = NAMES_OF_NO_DESTINATION.union(*((destination.id, destination.type) for destination in destinations))
+    targets = {destination.id: _target(destination, compile_query) for destination in destinations if destination.enabled}
+    plans = {}
+    for source in workspace.sources:
+        connected = [destination.id for destination in destinations if source in destination.sources]
+        storages = [_Target(storage.id) for storage in workspace.storage.values() if source in storage.sources]
+        plans[source] = _Plan(
+            [*storages, *(targets[name] for name in connected if name in targets)],
+            [name for name in connected if name not in targets],
+            known,
+        )
     no_route = Drop("no_route")
 
     def filter_(message: Message) -> Outcome | None:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import jsonschema_rs
 import orjson
 
-from pipeline.validate.schema_cost import SchemaRefusedError, check_cost
+from pipeline.validate.schema_cost import Cost, SchemaRefusedError, check_cost
 
 __all__ = ["EventSchema", "SchemaRefusedError", "Violation", "compile_event_schema"]
 
@@ -22,6 +22,8 @@ _SCHEMA_BYTES: Final = 64 * 1024
 _PATTERN_BYTES: Final = 1024 * 1024
 """Most memory that one compiled pattern may take; `(a{1000}){1000}` does not fit."""
 _VIOLATIONS: Final = 10
+_ERRORS: Final = 1_000
+"""The library collects all errors before it gives the first, each with a copy of its part of the event."""
 _PATH_CHARACTERS: Final = 200
 
 
@@ -40,22 +42,29 @@ class Violation(NamedTuple):
 class EventSchema:
     """A compiled schema."""
 
-    __slots__ = ("_validator", "is_valid")
+    __slots__ = ("_cost", "_validator", "is_valid")
 
-    def __init__(self, validator: jsonschema_rs.Validator) -> None:
+    def __init__(self, validator: jsonschema_rs.Validator, cost: Cost) -> None:
         self._validator = validator
+        self._cost = cost
         self.is_valid = validator.is_valid
 
     def violations(self, body: dict[str, Any]) -> list[Violation]:
         """Name what an event breaks.
 
         Args:
-            body: The event.
+            body: The event, which is not valid.
 
         Returns:
-            At most 10 violations, without values.
+            At most 10 violations, without values; the first alone where there could be very many.
         """
-        return [_violation(error) for error in islice(self._validator.iter_errors(body), _VIOLATIONS)]
+        if self._cost.errors * (_count_values(body) if self._cost.repeats else 1) <= _ERRORS:
+            return [_violation(error) for error in islice(self._validator.iter_errors(body), _VIOLATIONS)]
+        try:
+            self._validator.validate(body)
+        except jsonschema_rs.ValidationError as error:
+            return [_violation(error)]
+        return []
 
 
 def compile_event_schema(schema: Mapping[str, Any]) -> EventSchema:
@@ -75,10 +84,12 @@ def compile_event_schema(schema: Mapping[str, Any]) -> EventSchema:
         text = orjson.dumps(schema)
     except TypeError as error:  # too deep, or not JSON
         raise SchemaRefusedError("is not JSON that can be carried") from error
+    if not isinstance(schema, Mapping):
+        raise SchemaRefusedError("is not an object")
     if len(text) > _SCHEMA_BYTES:
         raise SchemaRefusedError(f"has {len(text)} bytes; at most {_SCHEMA_BYTES} are allowed")
     plain = orjson.loads(text)  # the compiler takes plain objects only
-    check_cost(plain)
+    cost = check_cost(plain)
     try:
         validator = jsonschema_rs.validator_for(
             plain,
@@ -88,7 +99,7 @@ def compile_event_schema(schema: Mapping[str, Any]) -> EventSchema:
         )
     except (ValueError, jsonschema_rs.ReferencingError) as error:
         raise SchemaRefusedError(f"is not a usable JSON Schema: {str(error).partition(chr(10))[0]}") from error
-    return EventSchema(validator)
+    return EventSchema(validator, cost)
 
 
 def _violation(error: jsonschema_rs.ValidationError) -> Violation:
@@ -97,3 +108,16 @@ def _violation(error: jsonschema_rs.ValidationError) -> Violation:
         steps.append(error.kind.property)  # type: ignore[attr-defined]  # the stub declares the kinds' own attributes on subclasses
     path = "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in steps)
     return Violation(path[:_PATH_CHARACTERS], error.kind.name)
+
+
+def _count_values(value: Any) -> int:  # noqa: ANN401 (any JSON value)
+    count = 0
+    waiting = [value]
+    while waiting:
+        count += 1
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return count

@@ -1,0 +1,93 @@
+"""Dedup: what is remembered, and for how long."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.dedup import create_dedup, digest, is_duplicate, pack, unpack
+from pipeline.model.outcomes import Drop
+from pipeline.model.record import Message, Record
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["messageId", "type", "x"]) | st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+ENTRIES = st.lists(st.tuples(st.binary(min_size=16, max_size=16), st.integers(1_700_000_000_000, 1_700_000_000_000 + 2**32 - 1)), max_size=20)
+HOUR = 3_600_000
+
+
+def _message(body: object, source: str = "web", timestamp: int = 1_000) -> Message:
+    return Message(body, b"k", {}, Record("raw", 0, 0, timestamp, b"k", b"{}"), source)
+
+
+class _Memory:
+    """A dictionary with a window of one hour."""
+
+    def __init__(self) -> None:
+        self.first: dict[bytes, int] = {}
+
+    def __call__(self, name: bytes, timestamp_ms: int) -> bool:
+        first = self.first.get(name)
+        if first is not None and is_duplicate(first, timestamp_ms, HOUR):
+            return True
+        self.first[name] = timestamp_ms
+        return False
+
+
+def test_the_second_copy_is_dropped() -> None:
+    """A message id that was seen from the same source inside the window is a duplicate."""
+    dedup = create_dedup(_Memory())
+    assert [dedup(_message({"messageId": "m"}, timestamp=at)) for at in (0, HOUR - 1, HOUR)] == [None, Drop("duplicate"), None]
+
+
+def test_sources_do_not_share_ids() -> None:
+    """Two sources may use the same message id."""
+    dedup = create_dedup(_Memory())
+    assert [dedup(_message({"messageId": "1"}, source)) for source in ("web", "app")] == [None, None]
+
+
+def test_digest_separates_source_and_id() -> None:
+    """The border between source and message id is part of the digest."""
+    assert len({digest("a", "bc"), digest("ab", "c"), digest("abc", "")}) == 3
+    assert len(digest("a", "b")) == 16
+
+
+@given(JSON)
+def test_no_value_makes_it_raise(body: object) -> None:
+    """Any JSON value either goes on or is a duplicate."""
+    assert create_dedup(_Memory())(_message(body)) is None
+
+
+@given(ENTRIES)
+def test_changelog_round_trip(entries: list[tuple[bytes, int]]) -> None:
+    """What one transaction remembered is read back as it was, in 20 bytes an entry."""
+    packed = pack(entries)
+    assert unpack(packed) == entries
+    assert len(packed) == 9 + 20 * len(entries)
+
+
+def test_changelog_refuses_what_it_does_not_know() -> None:
+    """Another version, a cut-off record, a digest of another length and times too far apart are refused."""
+    whole = pack([(b"d" * 16, 5)])
+    for value in (b"", b"\x02" + whole[1:], whole[:-1]):
+        assert _refuses(partial(unpack, value))
+    assert _refuses(partial(pack, [(b"short", 5)]))
+    assert _refuses(partial(pack, [(b"d" * 16, 0), (b"e" * 16, 2**32)]))
+
+
+def test_a_clock_that_goes_back_changes_nothing() -> None:
+    """A copy that an earlier clock appended is a duplicate too."""
+    assert is_duplicate(first_seen_ms=10, now_ms=5, window_ms=1)
+
+
+def _refuses(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except ValueError:
+        return True
+    return False
