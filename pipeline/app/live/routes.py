@@ -1,0 +1,149 @@
+"""HTTP of the live page: static files, one stream, and JSON. For this machine only.
+
+Events are hostile input and the page has no login. So: mounted on loopback listeners only; the Host header must name this machine, which keeps
+pages of other sites out that resolve their own name to it (DNS rebinding); no CORS header, which keeps all other pages out; a content security
+policy without inline script, and trusted types, so that nothing in an event can become markup.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import orjson
+
+from pipeline.app.collector.routes import Handler, Reply, RouteRequest, Routes, Stream
+from pipeline.app.live.facts import Place
+from pipeline.app.live.feed import LiveFeed
+from pipeline.app.live.setup import Setup, setup_json
+from pipeline.app.live.sse import frame
+from pipeline.ports.broker import BrokerError
+
+STATIC: Final = Path(__file__).parent / "static"
+_TYPES: Final = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_GUARDS: Final = (
+    (
+        "content-security-policy",
+        (
+            "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'none'; frame-ancestors 'none'; "
+            "require-trusted-types-for 'script'; trusted-types 'none'"
+        ),
+    ),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cache-control", "no-store"),
+)
+
+
+def live_routes(feed: LiveFeed, setup: Callable[[], Setup]) -> Routes:
+    """Give the routes of the live page, for a listener on loopback.
+
+    Args:
+        feed: What the page shows; its `run` is the caller's to start.
+        setup: Gives addresses and write key as they are now.
+
+    Returns:
+        Handlers by method and path.
+    """
+    files = {path.relative_to(STATIC).as_posix(): (path.read_bytes(), _TYPES[path.suffix]) for path in STATIC.rglob("*") if path.suffix in _TYPES}
+
+    async def page(request: RouteRequest) -> Reply:
+        return _file(files, "index.html") if request.path == "/" else _NOT_FOUND
+
+    async def static(request: RouteRequest) -> Reply:
+        return _file(files, request.path.removeprefix("/live/static/"))
+
+    async def events(_request: RouteRequest) -> Stream:
+        return Stream(_stream(feed), headers=_GUARDS)
+
+    async def topology(_request: RouteRequest) -> Reply:
+        return _json(feed.graph())
+
+    async def event(request: RouteRequest) -> Reply:
+        found = feed.detail(_query(request, "message_id"))
+        return _json(found) if found is not None else _NOT_FOUND
+
+    async def record(request: RouteRequest) -> Reply:
+        partition, offset = _query(request, "partition"), _query(request, "offset")
+        if not (partition.isdecimal() and offset.isdecimal() and len(partition) < 6 and len(offset) < 19):
+            return _NOT_FOUND
+        try:
+            found = await feed.record(Place(_query(request, "topic"), int(partition), int(offset)))
+        except BrokerError:
+            found = None
+        return _json(found) if found is not None else _NOT_FOUND
+
+    async def shown_setup(_request: RouteRequest) -> Reply:
+        return _json(setup_json(setup()))
+
+    return {
+        ("GET", "/"): _for_this_machine(page),
+        ("GET", "/live/static/"): _for_this_machine(static),
+        ("GET", "/live/events"): _for_this_machine(events),
+        ("GET", "/live/topology.json"): _for_this_machine(topology),
+        ("GET", "/live/trail"): _for_this_machine(event),
+        ("GET", "/live/record"): _for_this_machine(record),
+        ("GET", "/live/setup.json"): _for_this_machine(shown_setup),
+    }
+
+
+def names_this_machine(host: str | None) -> bool:
+    """Say whether a Host header names this machine: `localhost` or a loopback address, with any port.
+
+    Args:
+        host: The header's value, or None.
+
+    Returns:
+        Whether it does.
+    """
+    if not host:
+        return False
+    name = host[1:].partition("]")[0] if host.startswith("[") else host.rpartition(":")[0] or host
+    if name.lower() == "localhost":
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(name).is_loopback
+    return False
+
+
+def _for_this_machine(handler: Handler) -> Handler:
+    async def guarded(request: RouteRequest) -> Reply | Stream:
+        if not names_this_machine(request.headers.get("host")):
+            return Reply(403, b"The live page answers to localhost only.\n", "text/plain; charset=utf-8", _GUARDS)
+        return await handler(request)
+
+    return guarded
+
+
+_NOT_FOUND: Final = Reply(404, b'{"error":"not found"}', headers=_GUARDS)
+
+
+def _file(files: dict[str, tuple[bytes, str]], name: str) -> Reply:
+    found = files.get(name)
+    return Reply(200, found[0], found[1], _GUARDS) if found is not None else _NOT_FOUND
+
+
+def _json(body: Any) -> Reply:  # noqa: ANN401 (JSON)
+    return Reply(200, orjson.dumps(body), headers=_GUARDS)
+
+
+def _query(request: RouteRequest, name: str) -> str:
+    return parse_qs(request.query, errors="replace").get(name, [""])[0]
+
+
+async def _stream(feed: LiveFeed) -> AsyncIterator[bytes]:
+    async with contextlib.aclosing(feed.updates()) as updates:
+        async for name, data in updates:
+            yield frame(name, data)

@@ -1,0 +1,14 @@
+// Every panel of the page, in order. A panel has an id, a title, a place (`wide`, `main` or `side`) and `mount(body, live, head)`, which fills its
+// body and listens to `live` (see live.js); `head` is the line of its title, for controls. A new panel is a module and a line here.
+
+import { mountEvents } from "/live/static/panels/events.js";
+import { mountGraph } from "/live/static/panels/graph.js";
+import { mountSend } from "/live/static/panels/send.js";
+import { mountSetup } from "/live/static/panels/setup.js";
+
+export const PANELS = [
+  { id: "graph", title: "Pipeline", place: "wide", mount: mountGraph },
+  { id: "events", title: "Events", place: "main", mount: mountEvents },
+  { id: "send", title: "Send a test event", place: "side", mount: mountSend },
+  { id: "setup", title: "Connect an app", place: "side", mount: mountSetup },
+];
