@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -35,6 +36,8 @@ def connect(bootstrap: str, settings: Settings) -> Broker:
         raise CommandError(
             "no Kafka is known", f"start one with `headrace up` (its state is looked for in {settings.home}), or give --bootstrap HOST:PORT"
         )
+    # What the client logs on its way to an error stands in the error too.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     return KafkaBroker(address, "headrace-cli")
 
 

@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Final, NamedTuple
 
 import typer
+from rich.markup import escape
 
 from pipeline.app.cli.cluster import connect, finish
 from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.options import BootstrapOption, JsonOption, WorkspaceOption, examples
-from pipeline.app.cli.output import say, say_json, say_plain, table
+from pipeline.app.cli.output import printable, say, say_json, say_plain, table
 from pipeline.app.cli.tail import as_data, find_topic
 from pipeline.app.declared import find_workspace, workspace_name
 from pipeline.app.settings import read_settings
@@ -102,7 +103,7 @@ def show(
         print(encode(data).decode("utf-8", "replace"))
         return
     reason = str(data["headers"].get(headers.DEAD_REASON, ""))
-    say(f"[bold]{reason}[/]: {_sentence(reason)}")
+    say(f"[bold]{escape(printable(reason))}[/]: {_sentence(reason)}")
     table((), [(name, value) for name, value in [("key", data["key"]), ("at", _time(record.timestamp)), *data["headers"].items()]])
     say()
     say_plain(_shown(data["value"]))

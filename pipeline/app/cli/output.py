@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import orjson
 from rich.console import Console
@@ -12,6 +13,20 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.declaration import Problem
+
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def printable(text: str) -> str:
+    """Make text of unknown origin safe for a terminal: what could move its cursor or colour it is shown as an escape.
+
+    Args:
+        text: Text from a topic or an answer.
+
+    Returns:
+        The text; line breaks and tabs stay.
+    """
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
 
 
 def say(text: str = "") -> None:
@@ -30,7 +45,7 @@ def say_plain(text: str) -> None:
     Args:
         text: One line or more.
     """
-    Console(highlight=False, soft_wrap=True).print(text, markup=False)
+    Console(highlight=False, soft_wrap=True).print(printable(text), markup=False)
 
 
 def say_json(value: Any) -> None:  # noqa: ANN401 (any JSON value)
@@ -83,14 +98,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a table: aligned on a terminal and in a file, never cut.
 
     Args:
-        columns: Headings.
+        columns: Headings; none for a list of names and values.
         rows: Cells; anything that has a text.
     """
-    grid = Table(box=None, pad_edge=False, header_style="bold")
+    grid = Table(box=None, pad_edge=False, header_style="bold", show_header=bool(columns))
     for column in columns:
         grid.add_column(column, no_wrap=True, overflow="ignore")
     for row in rows:
-        grid.add_row(*(escape(str(cell)) for cell in row))
+        grid.add_row(*(escape(printable(str(cell))) for cell in row))
     console = Console(highlight=False, soft_wrap=True)
     if not console.is_terminal:
         console = Console(highlight=False, soft_wrap=True, width=1000)

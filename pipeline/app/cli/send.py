@@ -15,7 +15,7 @@ import typer
 
 from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.options import JsonOption, WorkspaceOption, examples
-from pipeline.app.cli.output import say, say_json
+from pipeline.app.cli.output import printable, say, say_json
 from pipeline.app.declared import find_workspace, read_workspace
 from pipeline.app.settings import Secrets, SettingError, Settings, read_settings
 from pipeline.declaration import did_you_mean
@@ -93,7 +93,7 @@ def send(  # noqa: PLR0913, PLR0917 (typer makes an option of each argument)
         say(f"[green]✓[/] stored: {call.value} with message id {body['messageId']}")
     if not stored:
         if not as_json:
-            raise CommandError(f"the collector answered {answer.status}: {_text(answer.body)}", _REMEDY.get(answer.status, ""))
+            raise CommandError(f"the collector answered {answer.status}: {printable(_text(answer.body))}", _REMEDY.get(answer.status, ""))
         raise typer.Exit(1)
 
 

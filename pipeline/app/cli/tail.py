@@ -13,7 +13,7 @@ from rich.markup import escape
 from pipeline.app.cli.cluster import connect, finish
 from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.options import BootstrapOption, JsonOption, WorkspaceOption, examples
-from pipeline.app.cli.output import say
+from pipeline.app.cli.output import printable, say
 from pipeline.app.declared import find_workspace, workspace_name
 from pipeline.app.settings import SettingError, Settings, read_settings
 from pipeline.declaration import did_you_mean
@@ -199,4 +199,5 @@ def _line(record: Record) -> str:
     headers = " ".join(f"{name}={value}" for name, value in data["headers"].items())
     value = data["value"] if isinstance(data["value"], str) else encode(data["value"]).decode("utf-8", "replace")
     place = f"{record.topic}/{record.partition}/{record.offset}"
-    return f"[dim]{time}[/] [cyan]{escape(place)}[/] [bold]{escape(str(data['key']))}[/] [dim]{escape(headers)}[/]\n  {escape(value)}"
+    key, headers, value = (escape(printable(text)) for text in (str(data["key"]), headers, value))
+    return f"[dim]{time}[/] [cyan]{escape(place)}[/] [bold]{key}[/] [dim]{headers}[/]\n  {value}"

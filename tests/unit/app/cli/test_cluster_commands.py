@@ -132,11 +132,13 @@ def test_tail_begins_where_it_is_told(shop: Shell, cluster: MemoryBroker) -> Non
 
 
 def test_tail_for_people_shows_place_key_and_value(shop: Shell, cluster: MemoryBroker) -> None:
-    """Markup in data is shown, not obeyed."""
-    _write(cluster, Output("shop.raw", b"[bold]u1", b'{"a":"[red]b"}', partition=0))
+    """Markup and control characters in data are shown, not obeyed."""
+    _write(cluster, Output("shop.raw", b"[bold]u1", b'{"a":"[red]b"}', partition=0), Output("shop.raw", b"\x1b[2J", b"\x1b[31m", partition=0))
     out = shop.run("tail", "raw", "--from", "beginning", "--until", "now").out
     assert "shop.raw/0/0 [bold]u1" in out
     assert '{"a":"[red]b"}' in out
+    assert "\\x1b[2J" in out
+    assert "\x1b" not in out
 
 
 def test_a_topic_that_is_not_there_is_guessed(shop: Shell) -> None:

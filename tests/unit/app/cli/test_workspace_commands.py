@@ -1,9 +1,13 @@
 """`init`, `check`, `source add`, `destination add` and `topology show`, as a user types them."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from pipeline.app.cli import build
 from tests.unit.app.cli.commands import Shell
 
 
@@ -162,23 +166,16 @@ def test_settings_of_a_map_are_put_together(shell: Shell, tmp_path: Path) -> Non
     assert "headers: {x-team: a, x-env: b}" in (tmp_path / "workspace.yaml").read_text()
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        "init",
-        "check",
-        "apply",
-        "send",
-        "tail",
-        "source add",
-        "destination add",
-        "topics plan",
-        "topics apply",
-        "topology show",
-        "dead list",
-        "dead show",
-    ],
-)
+def _commands(command: Any, name: str = "") -> Iterator[str]:  # noqa: ANN401 (typer's own kind of command)
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield name.strip()
+    else:
+        for word, one in inner.items():
+            yield from _commands(one, f"{name} {word}")
+
+
+@pytest.mark.parametrize("command", sorted(_commands(get_command(build()))))
 def test_every_command_has_help_with_an_example(shell: Shell, command: str) -> None:
     """`--help` says what the command does and shows it used."""
     done = shell.run(*command.split(), "--help")
