@@ -92,7 +92,12 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def collector(producer: Producer, routes: Routes | None = None, host: str = "127.0.0.1") -> AsyncIterator[Running]:
+async def collector(
+    producer: Producer,
+    routes: Routes | None = None,
+    host: str = "127.0.0.1",
+    workspace: Workspace = WORKSPACE,
+) -> AsyncIterator[Running]:
     """Run a collector on a free port; stop it at the end and raise what it raised."""
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     stop, clock, metrics = asyncio.Event(), LeapingClock(), MemoryMetrics()
@@ -102,7 +107,7 @@ async def collector(producer: Producer, routes: Routes | None = None, host: str 
             host=host,
             port=0,
             producer=producer,
-            workspace=lambda: WORKSPACE,
+            workspace=lambda: workspace,
             keys=lambda: keys,
             metrics=metrics,
             clock=clock,

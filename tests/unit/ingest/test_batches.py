@@ -52,3 +52,10 @@ def test_a_body_that_we_fail_on_is_kept() -> None:
     verdict = crashed(Request(ENDPOINTS["/v1/page"], WEB, "", b"body", "", NOW, "n/1"), WORKSPACE)
     (letter,) = verdict.outputs
     assert (letter.topic, letter.value, dict(letter.headers)["dead_reason"]) == ("shop.dead.ingest", b"body", b"crashed")
+
+
+def test_replaced_values_of_a_single_event_are_counted() -> None:
+    """A replacement is never silent."""
+    verdict = post("/v1/page", b'{"userId":"u","x":NaN}')
+    assert isinstance(verdict, Accepted)
+    assert {("web", "accepted"): 1, ("web", "replaced"): 1} == verdict.counts
