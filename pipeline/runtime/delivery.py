@@ -10,7 +10,7 @@ from typing import Final
 from pipeline.deliver.answers import redacted_answer
 from pipeline.deliver.deliveries import AttemptOutcome, number_in
 from pipeline.deliver.progress import decode_finished, encode_finished
-from pipeline.deliver.sending import MissingSecret, read_item, to_send
+from pipeline.deliver.sending import Item, MissingSecret, read_item, to_send
 from pipeline.deliver.verdicts import MISSING_SECRET, Delivered, Verdict, classify
 from pipeline.model import headers as names
 from pipeline.model.ledger import ledger_key, ledger_value
@@ -18,10 +18,10 @@ from pipeline.model.outcomes import Dead
 from pipeline.model.record import Headers, Output, Record, TopicPartition
 from pipeline.ports.broker import BrokerError, Position, Transactions
 from pipeline.ports.clock import Clock
-from pipeline.ports.http import Answer, HttpClient
+from pipeline.ports.http import Answer, HttpClient, Request
 from pipeline.ports.metrics import Metrics
 from pipeline.runtime.counting import count_transaction
-from pipeline.runtime.delivery_lane import DeliveryLane, Entry
+from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings, Entry
 from pipeline.runtime.delivery_written import DeliveryTopics, Written
 from pipeline.runtime.partitions import Inbox, InboxClosedError, ReadCommitted, start_offset
 
@@ -206,7 +206,6 @@ class DeliverWorker:
             self._landed.set()
 
     async def _attempt(self, entry: Entry) -> None:
-        settings = self._lane.settings
         headers: Headers = dict(entry.record.headers)
         started = self._clock.now_ms()
         if not entry.first_attempt_ms:
@@ -217,19 +216,8 @@ class DeliverWorker:
         except ValueError as error:
             self._note(entry, headers, Answer(0, {}, b"", "unreadable", 0.0), Dead("crashed", str(error)))
             return
-        try:
-            request = to_send(
-                item,
-                secrets=settings.secrets,
-                signing_secret=settings.type.signing_secret,
-                signed=bool(settings.type.signing_secret),
-                now_ms=started,
-                timeout_seconds=settings.type.timeout_seconds,
-            )
-        except (MissingSecret, ValueError):
-            answer = Answer(0, {}, b"", MISSING_SECRET, 0.0)
-        else:
-            answer = await self._client.send(request)
+        request = _request(item, self._lane.settings, started)
+        answer = await self._client.send(request) if request is not None else Answer(0, {}, b"", MISSING_SECRET, 0.0)
         if not self._closed:
             self._note(entry, headers, answer, classify(answer.status, answer.headers, answer.error, self._clock.now_ms()))
 
@@ -314,3 +302,21 @@ class DeliverWorker:
             metrics.observe("headrace_delivery_seconds", seconds, destination=destination)
         if written.last is not None:
             count_transaction(metrics, self._processor, written.tally, written.last, self._clock.now_ms())
+
+
+def _request(item: Item, settings: DeliverySettings, now_ms: int) -> Request | None:
+    """Make the request that is sent, or None where a secret is missing: then nothing goes out, not even unsigned."""
+    signing = settings.type.signing_secret
+    if signing in settings.missing:
+        return None
+    try:
+        return to_send(
+            item,
+            secrets=settings.secrets,
+            signing_secret=signing,
+            signed=bool(signing),
+            now_ms=now_ms,
+            timeout_seconds=settings.type.timeout_seconds,
+        )
+    except (MissingSecret, ValueError):
+        return None

@@ -32,6 +32,7 @@ class DeliverySettings:
         destination: Destination id.
         type: Its type.
         secrets: Its secrets, resolved, by placeholder name; in no log, metric or error.
+        missing: Names of secrets that are declared but cannot be resolved; what needs one of them waits.
         rate: Most requests a second from this process, or None for no limit.
         concurrency: Most requests at once from this process; a change counts from the next assignment on.
     """
@@ -39,6 +40,7 @@ class DeliverySettings:
     destination: str
     type: DestinationType
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
+    missing: frozenset[str] = frozenset()
     rate: float | None = None
     concurrency: int = 16
 

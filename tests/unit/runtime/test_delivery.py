@@ -319,6 +319,15 @@ async def test_missing_secret_ends_no_event() -> None:
     assert ["https://tool.example/t0"] == [request.url for request in bench.client.requests]
 
 
+async def test_nothing_goes_out_unsigned_by_mistake() -> None:
+    """Where a signing secret is declared but missing, requests wait instead of going out without a signature."""
+    bench = Bench(missing=frozenset({"shared_secret"}))
+    async with bench.running([a_record(0)]):
+        await until(lambda: len(bench.deliveries()) >= 1)
+    assert [] == bench.client.requests
+    assert "misconfigured" == bench.deliveries()[0]["reason"]
+
+
 async def test_secrets_are_masked_in_what_is_kept() -> None:
     """A tool that repeats a secret in its answer does not bring it into a topic."""
     bench = Bench(lambda _request: an_answer(400, b'{"error":"bad token hunter22"}'), secrets={"shared_secret": "hunter22"})
