@@ -114,10 +114,6 @@ class KafkaTransactions:
         sent: list[tuple[TopicPartition, int, Awaitable[Any]]] = []
         for partition, records in by_partition.items():
             await append_batches(producer, partition, records, sent)
-        if positions:
-            await producer.send_offsets_to_transaction(
-                {KafkaTopicPartition(*key): OffsetAndMetadata(value.offset, value.metadata) for key, value in positions.items()}, group
-            )
         ends: dict[TopicPartition, int] = {}
         results = await asyncio.gather(*(future for _, _, future in sent), return_exceptions=True)
         failure = next((result for result in results if isinstance(result, BaseException)), None)
@@ -126,6 +122,12 @@ class KafkaTransactions:
             raise failure
         for (partition, count, _), metadata in zip(sent, results, strict=True):
             ends[partition] = metadata.offset + count  # type: ignore[union-attr]  # exceptions were raised above
+        if positions:
+            # Only now: while the coordinator adds the group to the transaction, the partitions' leaders cannot verify theirs with it, and
+            # answer a concurrent produce with NOT_ENOUGH_REPLICAS (KIP-890), which costs a back-off of 100 ms.
+            await producer.send_offsets_to_transaction(
+                {KafkaTopicPartition(*key): OffsetAndMetadata(value.offset, value.metadata) for key, value in positions.items()}, group
+            )
         await producer.commit_transaction()
         return ends
 
