@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import logging
+import shutil
 import signal
 from pathlib import Path
 from typing import Final
 
 from pipeline.runtime.clock import SystemClock
+
+_log = logging.getLogger(__name__)
 
 _QUIET: Final = ("faust", "mode", "aiokafka", "aiohttp", "pipeline.app.monitor.transport")
 
@@ -24,7 +27,7 @@ def run_monitor(*, bootstrap: str, prefix: str, home: Path, port: int) -> None:
     Args:
         bootstrap: `host:port` of a broker.
         prefix: The workspace's name.
-        home: Folder of the local run; the monitor keeps its store under `state/monitor`.
+        home: Folder of the local run; the monitor keeps its store under `state/<prefix>.monitor`.
         port: Port on 127.0.0.1.
 
     Raises:
@@ -35,13 +38,18 @@ def run_monitor(*, bootstrap: str, prefix: str, home: Path, port: int) -> None:
         raise MonitorUnavailable("The monitor is left out: faust-streaming has no wheel for this machine. Volumes by minute are missing.")
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
-    asyncio.run(_run(bootstrap, prefix, home / "state" / "monitor", port))
+    asyncio.run(_run(bootstrap, prefix, home / "state" / f"{prefix}.monitor", port))
 
 
 async def _run(bootstrap: str, prefix: str, state: Path, port: int) -> None:
-    from pipeline.app.monitor.worker import Monitor  # noqa: PLC0415 (faust may be missing, and takes half a second)
+    from pipeline.app.monitor.worker import Monitor, StoreUnusable  # noqa: PLC0415 (faust may be missing, and takes half a second)
 
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    await Monitor(bootstrap=bootstrap, prefix=prefix, state=state, clock=SystemClock()).run(port=port, stop=stop)
+    try:
+        await Monitor(bootstrap=bootstrap, prefix=prefix, state=state, clock=SystemClock()).run(port=port, stop=stop)
+    except StoreUnusable as error:
+        _log.warning("The monitor's store is made anew from its changelog: %s", str(error).partition("\n")[0])
+        shutil.rmtree(state)
+        await Monitor(bootstrap=bootstrap, prefix=prefix, state=state, clock=SystemClock()).run(port=port, stop=stop)

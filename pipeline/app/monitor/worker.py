@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, cast
 
 import faust
+import faust.exceptions
 import orjson
 from aiohttp import web
 from faust.streams import Stream, _current_event
@@ -30,11 +31,18 @@ _BATCH: Final = 1000
 _BATCH_SECONDS: Final = 1.0
 """How long ledger records are gathered; each changed window is written once for them all."""
 _COMMIT_SECONDS: Final = 5.0
+_SESSION_SECONDS: Final = 6.0
+"""How long a monitor that was killed holds the ledger against the next one."""
+_REBALANCE_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 4.0
 _HOSTS: Final = frozenset({"127.0.0.1", "localhost"})
 _STORE: Final = {"write_buffer_size": 4 * 1024**2, "max_write_buffer_number": 2, "block_cache_size": 8 * 1024**2, "max_open_files": 64}
 _CHANGELOG: Final = {"segment.bytes": 16 * 1024**2, "segment.ms": 600_000, "min.cleanable.dirty.ratio": 0.2, "delete.retention.ms": 3_600_000}
 """A window is written anew each second of its minute: small segments, soon compacted, keep the changelog near the size of the table."""
+
+
+class StoreUnusable(Exception):
+    """The local store is damaged, or is of another cluster; it can be deleted, and is restored from the changelog."""
 
 
 class Monitor:
@@ -69,13 +77,14 @@ class Monitor:
 
         Raises:
             OSError: The port is taken.
+            StoreUnusable: The local store must go first.
         """
         page = web.AppRunner(self._page(), access_log=None, handle_signals=False)
         waiting = asyncio.create_task(stop.wait())
         starting = asyncio.create_task(self._app.start())
         try:
             await asyncio.wait((starting, waiting), return_when=asyncio.FIRST_COMPLETED)
-            if starting.done():
+            if starting.done() and not self._app.crashed:
                 starting.result()
                 self._index()
                 await page.setup()
@@ -91,8 +100,9 @@ class Monitor:
                 await asyncio.wait_for(self._stop(page), _STOP_SECONDS)
         if self._failed.done():
             self._failed.result()
-        if self._app.crash_reason is not None:
-            raise self._app.crash_reason
+        reason = self._app.crash_reason
+        if reason is not None:
+            raise StoreUnusable(str(reason)) if _is_of_store(reason) else reason
 
     async def _stop(self, page: web.AppRunner) -> None:
         await page.cleanup()
@@ -149,6 +159,11 @@ class Monitor:
         return web.Response(body=orjson.dumps(volumes(windows, now_minute=now, minutes=minutes)), content_type="application/json")
 
 
+def _is_of_store(reason: BaseException) -> bool:
+    # rocksdict has no exceptions of its own: RocksDB's status is the beginning of the text.
+    return isinstance(reason, faust.exceptions.ConsistencyError) or str(reason).startswith("Corruption:")
+
+
 def _app(bootstrap: str, name: str, state: Path) -> faust.App:
     return faust.App(
         name,
@@ -158,6 +173,9 @@ def _app(bootstrap: str, name: str, state: Path) -> faust.App:
         processing_guarantee="at_least_once",
         consumer_auto_offset_reset="earliest",
         broker_commit_interval=_COMMIT_SECONDS,
+        broker_session_timeout=_SESSION_SECONDS,
+        broker_heartbeat_interval=_SESSION_SECONDS / 3,
+        broker_rebalance_timeout=_REBALANCE_SECONDS,
         topic_partitions=1,
         topic_disable_leader=True,
         web_enabled=False,
