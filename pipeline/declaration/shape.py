@@ -59,24 +59,11 @@ def shape_faults(data: Any, schema: Mapping[str, Any]) -> list[Fault]:  # noqa: 
 
 
 def _faults(error: ValidationError) -> Iterator[Fault]:
-    if error.validator in ("anyOf", "oneOf") and error.context:
-        yield from _best_alternative(error)
-        return
     say = _SAY.get(str(error.validator))
     if say is None:
         yield Fault(tuple(error.absolute_path), error.message)
     else:
         yield from say(error)
-
-
-def _best_alternative(error: ValidationError) -> Iterator[Fault]:
-    """Explain the alternative that the author seems to have meant: the one whose type fits, else all types that would do."""
-    meant = [inner for inner in error.context or () if not (inner.validator == "type" and inner.absolute_path == error.absolute_path)]
-    if meant:
-        yield from _faults(meant[0])
-        return
-    wanted = " or ".join(_wanted(_asked(inner)) for inner in error.context or ())
-    yield Fault(tuple(error.absolute_path), f"needs {wanted}, but it is {_kind(error.instance)}", _hint(error))
 
 
 def _unknown_keys(error: ValidationError) -> Iterator[Fault]:

@@ -101,8 +101,6 @@ def _topology(data: Mapping[str, Any]) -> Topology:
 
 def _faults(data: Mapping[str, Any], rules: TopologyRules) -> Iterator[Fault]:
     processors: Mapping[str, Mapping[str, Any]] = data["processors"]
-    if not ID_PATTERN.fullmatch(data["topology"]):
-        yield Fault(("topology",), "is not written as it must be")
     written = {topic.replace("{stage}", name) for name, one in processors.items() for topic in one.get("lanes", {}).values()}
     for name, processor in processors.items():
         for fault in _processor_faults(name, processor, rules, written):

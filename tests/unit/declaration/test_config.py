@@ -94,6 +94,13 @@ def test_a_version_without_commit_is_ignored() -> None:
     assert (fold.workspace.version, fold.newest) == (1, 1)
 
 
+def test_remains_of_an_older_version_are_forgotten() -> None:
+    """A commit ends the wait for all versions below it; a commit that comes late for one of them finds nothing."""
+    fold = _fold(*config_records(load("workspace: other\n"), 1, at_ms=0)[:-1], *config_records(load(SHOP), 2, at_ms=0))
+    assert not fold.take(*config_records(load("workspace: other\n"), 1, at_ms=0)[-1])
+    assert fold.workspace == replace(load(SHOP), version=2)
+
+
 def test_the_last_good_version_stays_when_one_is_bad() -> None:
     """Missing objects, no JSON, a wrong shape: each is refused with its reason, and its number is used up."""
     good = config_records(load(SHOP), 1, at_ms=0)

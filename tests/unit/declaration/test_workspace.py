@@ -89,6 +89,8 @@ _DESTINATION = "workspace: shop\nsources: [{id: web}]\ndestinations:\n  - id: cr
             "holds something that looks like a reference and is none",
             "write ${env:NAME} or ${file:PATH}",
         ),
+        (_DESTINATION + "    concurrency: 1001\n", 8, "destinations[0].concurrency", "1001 is more than 1000", "Most requests at once"),
+        (_DESTINATION + "    filters: [{if: '', then: drop}]\n", 8, "destinations[0].filters[0].if", "must not be empty", "Which events, in FQL"),
         (_DESTINATION + "    rate: 0\n", 8, "destinations[0].rate", "0 is not more than 0", "Most requests a second."),
         (
             _DESTINATION + "    filters: [{if: 'type =', then: drop}]\n",
@@ -158,6 +160,12 @@ def test_a_destination_and_a_storage_cannot_share_an_id() -> None:
     """Both stand in the header `routes`."""
     text = _DESTINATION + "storage: [{id: crm, type: parquet, sources: [web], settings: {path: p}}]\n"
     assert [problem.message for problem in problems(text)] == ["a second destination or storage has the id crm"]
+
+
+def test_references_are_looked_at_wherever_they_stand() -> None:
+    """In lists and objects of settings too, whatever the type makes of those."""
+    found = problems(_DESTINATION.replace("url: u", "url: u, headers: {a: ['${X}', 1, '${env:FINE}']}"))
+    assert [problem.path for problem in found] == ["destinations[0].settings.headers.a[0]"]
 
 
 def test_two_mappings_cannot_share_a_name() -> None:

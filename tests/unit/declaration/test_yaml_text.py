@@ -93,6 +93,12 @@ def test_what_is_refused_is_shown_where_it_stands(text: str, place: tuple[int, i
     assert _refusal(text) == (*place, message)
 
 
+def test_wrong_indentation_gets_a_hint() -> None:
+    """The parser's own words say little to who does not know them."""
+    problems = parse_yaml("a: [1]\n  b: 2\n", "a.yaml"), parse_yaml("a:\n - 1\n - 2\n b: 3\n", "a.yaml")
+    assert ["indentation" in found[0].hint for found in problems if isinstance(found, list)] == [True, True]
+
+
 def test_every_doubled_key_is_told() -> None:
     """Keys that stand twice are all found at once, with where the first is."""
     problems = parse_yaml("a: 1\na: 2\nb: {c: 1, c: 2}\n", "a.yaml")
