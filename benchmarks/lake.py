@@ -12,8 +12,10 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
+from typing import TypeVar
 
 import orjson
 
@@ -26,6 +28,7 @@ from pipeline.runtime.lake.disk import Disk
 from pipeline.runtime.lake.parquet import to_arrow
 
 ROWS_OF_A_FILE = 10_000
+_T = TypeVar("_T")
 
 
 def _cpu_seconds() -> float:
@@ -47,7 +50,11 @@ def _records(count: int) -> list[Record]:
     return records
 
 
-def _timed(work: Callable[[], object], rows: int) -> tuple[object, float]:
+def _parts(gathered: Gathered) -> list[Part]:
+    return [Part(rows.source, rows.call, rows.hour, to_arrow(rows.columns), rows.events) for rows in gathered.files]
+
+
+def _timed(work: Callable[[], _T], rows: int) -> tuple[_T, float]:
     start = _cpu_seconds()
     result = work()
     return result, (_cpu_seconds() - start) / rows * 1e6
@@ -75,14 +82,10 @@ def main(count: int) -> None:
 
             gathered, cost = _timed(lay_out, count)
             stages["parse and lay out"] += cost
-            assert isinstance(gathered, Gathered)
-            files = gathered.files
-            parts, cost = _timed(lambda files=files: [Part(f.source, f.call, f.hour, to_arrow(f.columns), f.events) for f in files], count)
+            parts, cost = _timed(partial(_parts, gathered), count)
             stages["columns to Arrow"] += cost
-            record = ManifestRecord(first, first + len(batch), ())
-            added, cost = _timed(lambda parts=parts, record=record: chain.add(parts, record), count)
+            added, cost = _timed(partial(chain.add, parts, ManifestRecord(first, first + len(batch), ())), count)
             stages["Parquet, files and manifest"] += cost
-            assert isinstance(added, ManifestRecord)
             written += added.size
     wall = time.perf_counter() - wall
     _, parsing = _timed(lambda: [None for record in records if orjson.loads(record.value or b"") is None], count)
