@@ -17,7 +17,7 @@ from pipeline.app.declared import read_topology, read_workspace
 from pipeline.app.demo_workspace import RECEIVER, demo_workspace
 from pipeline.app.local.kafka import KafkaStartError, LocalKafka, check_port_free, free_port
 from pipeline.app.processes.probe import is_ready
-from pipeline.app.processes.run_file import Run, StartedProcess, read_run, remove_run, write_run
+from pipeline.app.processes.run_file import READY_PATHS, Run, StartedProcess, read_run, remove_run, write_run
 from pipeline.app.processes.supervisor import Supervisor
 from pipeline.model.topology import Topology
 from pipeline.model.workspace import Workspace
@@ -29,6 +29,7 @@ READY_SECONDS: Final = 120.0
 FREE_BYTES: Final = 1024**3
 """Least free disk to start with."""
 LOOK_SECONDS: Final = 0.4
+
 
 Progress = Callable[[str], None]
 
@@ -185,22 +186,19 @@ class Local:
 
     async def _child(self, name: str, arguments: list[str], port: int) -> None:
         self._progress(f"starting {name}")
-        await self._supervisor.start(name, [*arguments, "--port", str(port)], port)
+        await self._supervisor.start(name, [*arguments, "--port", str(port)], port, READY_PATHS.get(name, "/health/ready"))
 
     async def _until_ready(self, died: asyncio.Task[int]) -> None:
         end = time.monotonic() + READY_SECONDS
         while not await self._all_ready():
             self._fail_if_kafka_died(died)
             if time.monotonic() > end:
-                late = [child.name for child in self._supervisor.children.values() if not await is_ready(child.port)]
+                late = [child.name for child in self._supervisor.children.values() if not await is_ready(child.port, child.ready_path)]
                 raise CommandError(f"not ready after {READY_SECONDS:g} s: {', '.join(late)}", f"see the logs in {self._options.home / 'logs'}")
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _all_ready(self) -> bool:
-        children = [child for child in self._supervisor.children.values() if child.name != "collector"]
-        answers = await asyncio.gather(*(is_ready(child.port) for child in children))
-        collector = self._supervisor.children.get("collector")
-        return all(answers) and collector is not None and await is_ready(collector.port, "/health/live")
+        return all(await asyncio.gather(*(is_ready(child.port, child.ready_path) for child in self._supervisor.children.values())))
 
     def _described(self) -> Run:
         assert self._workspace is not None  # noqa: S101 (set before anything is started)

@@ -75,7 +75,7 @@ def run(  # noqa: PLR0913, PLR0917 (typer makes an option of each argument)
 
         collect(options, whole_run_ready=whole_run_ready)
     elif names == ["monitor"]:
-        from pipeline.app.monitor import run_monitor  # noqa: PLC0415 (the same)
+        from pipeline.app.monitor.run import run_monitor  # noqa: PLC0415 (the same)
 
         run_monitor(bootstrap=options.bootstrap, prefix=options.prefix, home=folder, port=port)
     else:

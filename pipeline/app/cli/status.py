@@ -12,7 +12,7 @@ from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.options import JsonOption, examples
 from pipeline.app.cli.output import say, say_json, table
 from pipeline.app.processes.probe import is_ready, read_status
-from pipeline.app.processes.run_file import Run, StartedProcess, read_run
+from pipeline.app.processes.run_file import READY_PATHS, Run, StartedProcess, read_run
 from pipeline.app.settings import read_settings
 from pipeline.model.topics import topic_name
 from pipeline.runtime.brokers.kafka import KafkaBroker
@@ -77,8 +77,7 @@ async def _process(run: Run, process: StartedProcess) -> dict[str, Any]:
     described: dict[str, Any] = {"name": process.name, "pid": process.pid, "port": process.port, "ports": [process.port], "groups": []}
     if process.name == "kafka":
         return {**described, "ready": True}
-    path = "/health/live" if process.name == "collector" else "/health/ready"
-    described["ready"] = await is_ready(process.port, path)
+    described["ready"] = await is_ready(process.port, READY_PATHS.get(process.name, "/health/ready"))
     answer = await read_status(process.port) if described["ready"] else None
     admin = KafkaBroker(run.bootstrap).admin()
     for group in (answer or {}).get("groups", []):

@@ -9,6 +9,8 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 NAME: Final = "run.json"
+READY_PATHS: Final = {"collector": "/health/live", "receiver": "/receipts", "monitor": "/volumes.json"}
+"""Pages that say that a process is ready, where it is not `/health/ready`: the collector's own speaks for the whole run."""
 
 
 class StartedProcess(NamedTuple):

@@ -27,6 +27,7 @@ class Child:
         name: Its name, and its log's.
         arguments: Arguments of `headrace`.
         port: Port of its health and metrics.
+        ready_path: The page that answers 200 when it is ready.
         process: The process while it lives.
         deaths: How often it died by itself.
     """
@@ -34,6 +35,7 @@ class Child:
     name: str
     arguments: Sequence[str]
     port: int
+    ready_path: str
     process: asyncio.subprocess.Process | None = None
     deaths: int = 0
     watch: asyncio.Task[None] | None = field(default=None, repr=False)
@@ -56,15 +58,16 @@ class Supervisor:
         self.children: dict[str, Child] = {}
         logs.mkdir(parents=True, exist_ok=True)
 
-    async def start(self, name: str, arguments: Sequence[str], port: int) -> None:
+    async def start(self, name: str, arguments: Sequence[str], port: int, ready_path: str) -> None:
         """Start a process and keep it alive.
 
         Args:
             name: Its name.
             arguments: Arguments of `headrace`.
             port: Port of its health and metrics, for who asks.
+            ready_path: The page that answers 200 when it is ready.
         """
-        child = self.children[name] = Child(name, arguments, port)
+        child = self.children[name] = Child(name, arguments, port, ready_path)
         await self._spawn(child)
         child.watch = asyncio.create_task(self._keep(child), name=f"watch {name}")
 
