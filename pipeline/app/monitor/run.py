@@ -10,7 +10,18 @@ import signal
 from pathlib import Path
 from typing import Final
 
+from pipeline.model.topics import Declared, topic_name
+from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.clock import SystemClock
+
+_CHANGELOG: Final = {
+    "cleanup.policy": "compact",
+    "delete.retention.ms": "3600000",
+    "min.cleanable.dirty.ratio": "0.2",
+    "segment.bytes": str(16 * 1024**2),
+    "segment.ms": "600000",
+}
+"""A window is written anew each second of its minute: small segments, soon compacted, keep the changelog near the size of the table."""
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +42,7 @@ def run_monitor(*, bootstrap: str, prefix: str, home: Path, port: int) -> None:
         port: Port on 127.0.0.1.
 
     Raises:
+        BrokerError: The broker does not answer.
         MonitorUnavailable: faust-streaming is missing; the rest of the product does without.
         OSError: The port is taken.
     """
@@ -42,8 +54,10 @@ def run_monitor(*, bootstrap: str, prefix: str, home: Path, port: int) -> None:
 
 
 async def _run(bootstrap: str, prefix: str, state: Path, port: int) -> None:
-    from pipeline.app.monitor.worker import Monitor, StoreUnusable  # noqa: PLC0415 (faust may be missing, and takes half a second)
+    from pipeline.app.monitor.worker import CHANGELOG, Monitor, StoreUnusable  # noqa: PLC0415 (faust may be missing, and takes half a second)
 
+    changelog = Declared(topic_name(prefix, CHANGELOG), 1, _CHANGELOG)
+    await KafkaBroker(bootstrap).admin().create([changelog])  # not by faust, which makes one replica on any cluster
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

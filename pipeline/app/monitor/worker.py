@@ -26,6 +26,9 @@ from pipeline.app.monitor.volumes import MINUTE_MS, MINUTES_KEPT, Window, Window
 from pipeline.model.topics import topic_name
 from pipeline.ports.clock import Clock
 
+CHANGELOG: Final = "monitor-volumes-changelog"
+"""Topic of the table's changes, without prefix; faust makes the name of the app's and the table's."""
+
 _BATCH: Final = 1000
 """Most ledger records that are counted at once."""
 _BATCH_SECONDS: Final = 1.0
@@ -37,8 +40,6 @@ _REBALANCE_SECONDS: Final = 10.0
 _STOP_SECONDS: Final = 4.0
 _HOSTS: Final = frozenset({"127.0.0.1", "localhost"})
 _STORE: Final = {"write_buffer_size": 4 * 1024**2, "max_write_buffer_number": 2, "block_cache_size": 8 * 1024**2, "max_open_files": 64}
-_CHANGELOG: Final = {"segment.bytes": 16 * 1024**2, "segment.ms": 600_000, "min.cleanable.dirty.ratio": 0.2, "delete.retention.ms": 3_600_000}
-"""A window is written anew each second of its minute: small segments, soon compacted, keep the changelog near the size of the table."""
 
 
 class StoreUnusable(Exception):
@@ -62,9 +63,7 @@ class Monitor:
         state.mkdir(parents=True, exist_ok=True)
         self._app = _app(bootstrap, topic_name(prefix, "monitor"), state)
         self._app.transport = LedgerTransport(self._app.conf.broker_consumer, self._app)
-        self._windows: TableT[bytes, bytes] = self._app.Table(
-            "volumes", partitions=1, key_type=bytes, value_type=bytes, options=dict(_STORE), extra_topic_configs=dict(_CHANGELOG)
-        )
+        self._windows: TableT[bytes, bytes] = self._app.Table("volumes", partitions=1, key_type=bytes, value_type=bytes, options=dict(_STORE))
         ledger = self._app.topic(topic_name(prefix, "ledger"), key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
         self._app.agent(ledger, name="volumes", concurrency=1)(self._count)  # type: ignore[arg-type]  # faust's StreamT leaves out take_events
 
