@@ -177,22 +177,13 @@ class HostMaker:
         return workspace is not None and name in workspace.destinations
 
     def _lake(self, processor: Processor, instance: str, workspace: Workspace, name: str) -> Made:
-        from pipeline.runtime.lake.worker import LakeWorker  # noqa: PLC0415 (pyarrow is 30 MB that only this kind should carry)
+        del name
+        from pipeline.runtime.lake.worker import lake_workers  # noqa: PLC0415 (pyarrow is 30 MB that only this kind should carry)
 
         outside, prefix = self._outside, workspace.name
         root = Path(self._judges.resolve(str(workspace.storage[instance].settings["path"])))
 
-        def make_worker(partition: TopicPartition) -> LakeWorker:
-            return LakeWorker(
-                partition,
-                storage=instance,
-                prefix=prefix,
-                root=root,
-                transactions=outside.broker.transactions(f"{prefix}-{name}-{processor.input}-{partition.partition}"),
-                clock=outside.clock,
-                metrics=outside.metrics,
-            )
-
+        make_worker = lake_workers(outside.broker, storage=instance, prefix=prefix, root=root, clock=outside.clock, metrics=outside.metrics)
         return [processor.input], make_worker
 
 

@@ -80,7 +80,7 @@ def excess_of(item: dict[str, Any], body: dict[str, Any], value: bytes, source: 
     """
     size = len(value)
     most = min(source.event_bytes, limits.EVENT_BYTES_MOST)
-    if size > most and (size > 2 * most or len(json_text.encode(item)) > most):
+    if size > most and (size > limits.MERGED_TIMES * most or len(json_text.encode(item)) > most):
         return Fault("event_too_large", f"The event has more than {most} bytes as compact JSON.")
     if value.count(b"{") + value.count(b"[") > limits.DEPTH or size > _KEY_BYTES * limits.KEYS:
         return _nesting_fault(body)

@@ -8,6 +8,8 @@ EVENT_BYTES: Final = 32 * 1024
 """Largest event, as compact UTF-8 JSON, unless its source asks for more."""
 EVENT_BYTES_MOST: Final = 64 * 1024
 """The most that a source may ask for."""
+MERGED_TIMES: Final = 2
+"""How many times as large an event may become by what its batch adds to it (`context`, `integrations`, `sentAt`)."""
 REQUEST_BYTES: Final = 8 * 1024 * 1024
 """Largest request body, after decompression."""
 BATCH_EVENTS: Final = 2500

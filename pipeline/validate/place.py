@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.model import headers, ids
+from pipeline.model import headers, ids, limits
 from pipeline.model.outcomes import Dead, Drop, Emit, Emits, Outcome, Step
 from pipeline.model.record import Message, Record
 from pipeline.model.workspace import Workspace
@@ -40,7 +40,7 @@ def create_place(workspace: Workspace, keys: Mapping[str, str], *, partitions: i
         message.source = source.id
         if not source.enabled:
             return Drop("source_disabled")
-        if fault := check_size(body, record.value or b"", source.event_bytes):
+        if fault := check_size(body, record.value or b"", limits.MERGED_TIMES * source.event_bytes):
             return fault
 
         text_ids(body)

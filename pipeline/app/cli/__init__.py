@@ -3,42 +3,47 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from importlib import import_module
 from typing import Final
 
 import typer
 
-from pipeline.app.cli import config, deadletters, demo, destination, query, run, send, source, status, tail, topics, topology, up, workspace
 from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.output import say_error, say_problems
 from pipeline.app.settings import SettingError
 from pipeline.declaration import DeclarationError
 from pipeline.ports.broker import BrokerError
 
-GROUPS: Final[tuple[Callable[[typer.Typer], None], ...]] = (
-    up.register,
-    workspace.register,
-    source.register,
-    destination.register,
-    config.register,
-    topics.register,
-    topology.register,
-    send.register,
-    tail.register,
-    deadletters.register,
-    query.register,
-    demo.register,
-    status.register,
-    run.register,
+GROUPS: Final = (
+    ("up", ("up",)),
+    ("workspace", ("init", "check")),
+    ("source", ("source",)),
+    ("destination", ("destination",)),
+    ("config", ("apply",)),
+    ("topics", ("topics",)),
+    ("topology", ("topology",)),
+    ("send", ("send",)),
+    ("tail", ("tail",)),
+    ("deadletters", ("dead",)),
+    ("query", ("query",)),
+    ("demo", ("demo",)),
+    ("status", ("status",)),
+    ("run", ("run",)),
 )
-"""What exists, in the order of the help."""
+"""What exists, in the order of the help: a file of this folder, and the commands that its `register` adds.
+
+Only the file of the command that is called is imported: a run has ten processes, and each would pay a second and 30 MB for all of them.
+"""
 
 
-def build() -> typer.Typer:
-    """Put the command together.
+def build(command: str = "") -> typer.Typer:
+    """Put the command line together.
+
+    Args:
+        command: The command that is called; empty, or one that does not exist, for all of them.
 
     Returns:
-        The application with every group of the table.
+        The application with every group of the table, or with the one of the command.
     """
     app = typer.Typer(
         name="headrace",
@@ -49,15 +54,18 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
         help="Headrace: send events once, deliver them to every tool and warehouse, and say what happened to each.",
     )
-    for register in GROUPS:
-        register(app)
+    # Without it, typer takes an application with a single command for that command.
+    app.callback()(lambda: None)
+    wanted = [file for file, commands in GROUPS if command in commands] or [file for file, _ in GROUPS]
+    for file in wanted:
+        import_module(f"pipeline.app.cli.{file}").register(app)
     return app
 
 
 def main() -> None:
     """Run the command; what it cannot do is said on the standard error, with a remedy, and ends it with 1 (wrong use: 2)."""
     try:
-        build()(prog_name="headrace")
+        build(sys.argv[1] if len(sys.argv) > 1 else "")(prog_name="headrace")
     except CommandError as error:
         say_error(error.message, error.remedy)
         sys.exit(error.status)

@@ -41,7 +41,7 @@ def demo(
 ) -> None:
     """Send the traffic of a shop: visits, orders, mails; and, as in life, duplicates, late and bad events, and bots.
 
-    The local receiver answers some requests with 429 or 500, so that within a minute every stage, reason, retry and dead letter has something to show.
+    The local receiver answers some requests with 429 or 500, so that each stage, reason, retry and dead letter shows within a minute.
     """
     settings = read_settings()
     console = Console(stderr=True)

@@ -56,8 +56,8 @@ def run(  # noqa: PLR0913, PLR0917 (typer makes an option of each argument)
 ) -> None:
     """Run one process: processors of a topology, or the collector.
 
-    What it works on comes from the topic `config`, which `headrace apply` writes; it waits until there is a version. SIGTERM lets it finish what is in
-    flight and hand its partitions on; killing it at any moment loses and doubles nothing.
+    What it works on comes from the topic `config`, which `headrace apply` writes; it waits until there is a version. SIGTERM lets it finish what is
+    in flight and hand its partitions on; killing it at any moment loses and doubles nothing.
     """
     settings = read_settings()
     folder = Path(home) if home else settings.home

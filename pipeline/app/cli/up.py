@@ -38,8 +38,8 @@ def up(
 ) -> None:
     """Start everything on this machine: Kafka, the collector, the processors of the topology, and the live page.
 
-    All state lies in HEADRACE_HOME (default ./.headrace); the collector listens on HEADRACE_PORT (default 7070), on loopback. Ctrl-C stops all of it in
-    order; the next start finds the data again.
+    All state lies in HEADRACE_HOME (default ./.headrace); the collector listens on HEADRACE_PORT (default 7070), on loopback. Ctrl-C stops all of it
+    in order; the next start finds the data again.
     """
     from pipeline.app.up import Local, UpOptions  # noqa: PLC0415 (what starts a broker is 20 MB that no process it starts should carry)
 
