@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ from pipeline.app.live.ledgers import Ledgers
 from pipeline.app.live.recent import EVENTS_OF_A_SOURCE, Recent
 from pipeline.app.live.sampling import Sampling
 from pipeline.app.live.trail import GRACE_MS, as_detail, as_row, trail
+from pipeline.model.headers import DEAD_REASON, DESTINATION
 from pipeline.model.record import Record
 from pipeline.model.topics import DEAD_STAGES, topic_name
 from pipeline.model.topology import Topology
@@ -82,6 +83,7 @@ class LiveFeed:
         self._ledgers = Ledgers()
         self._sampling = Sampling()
         self._lags: dict[str, int] = {}
+        self._refused: Counter[str] = Counter()
         self._doubtful: deque[tuple[int, str, int, int, int]] = deque(maxlen=5000)
         self._began_ms = self._clock.now_ms()
 
@@ -166,6 +168,8 @@ class LiveFeed:
         ended = name.startswith("dead.") or name == "blocked"
         events = name in self._shape.event_topics
         for record in records[-_ENDED_OF_A_BATCH:] if ended else records:
+            if name == "dead.ingest":
+                self._refused[_reason(record)] += 1
             if ended or record.timestamp < self._began_ms or self._looks_at(name, record.key):
                 found = fact(record, self._prefix)
                 if found is not None:
@@ -178,7 +182,7 @@ class LiveFeed:
 
     @staticmethod
     def _is_request(record: Record) -> bool:
-        return any(header == "destination" for header, _ in record.headers)
+        return any(header == DESTINATION for header, _ in record.headers)
 
     def _take_ledger(self, records: Sequence[Record]) -> None:
         first = self._shape.chain[0].name if self._shape.chain else ""
@@ -261,6 +265,7 @@ class LiveFeed:
         processors = self._ledgers.summary(now)
         for group in {*groups(self._topology, self._workspace()), *self._lags}:
             processors.setdefault(group, {})["lag"] = self._lags.get(group)
+        processors["collector"] = {"dead": dict(self._refused)}  # it writes no ledger
         return {
             "now": now,
             "since": self._ledgers.since,
@@ -314,6 +319,10 @@ class LiveFeed:
                     for record in records:
                         return _as_text(record) if record.offset == place.offset else None
         return None
+
+
+def _reason(record: Record) -> str:
+    return next((value.decode("utf-8", "replace") for name, value in record.headers if name == DEAD_REASON), "")
 
 
 def _as_text(record: Record) -> dict[str, Any]:

@@ -117,63 +117,104 @@ def _instances(processor: Processor, workspace: Workspace) -> Iterable[str]:
 
 
 def graph(topology: Topology, workspace: Workspace) -> dict[str, Any]:
-    """Give the topology as nodes and edges, laid out in columns.
+    """Give the topology as nodes and edges, laid out in columns and rows.
 
     Args:
         topology: The topology.
         workspace: What is declared now.
 
     Returns:
-        `nodes` (id, kind, label, detail, group, column, row), `edges` (from, to, label) and `reasons` (severity and sentence by name).
+        `nodes` (id, kind, label, detail, group, column, row), `edges` (from, to) and `reasons` (severity and sentence by name). Rows may be
+        halves: what stands alone stands in the middle.
     """
-    way = shape(topology)
-    nodes: list[dict[str, Any]] = []
-    edges: list[dict[str, str]] = []
-
-    def node(ident: str, kind: str, label: str, column: int, row: int, **more: str) -> None:
-        nodes.append({"id": ident, "kind": kind, "label": label, "column": column, "row": row, **more})
-
-    for row, source in enumerate(workspace.sources.values()):
-        node(f"source/{source.id}", "source", source.id, 0, row, detail="source" if source.enabled else "disabled")
-        edges.append({"from": f"source/{source.id}", "to": "collector", "label": ""})
-    node("collector", "collector", "collector", 1, 0, detail="HTTP")
-    last = "collector"
-    for column, stage in enumerate(way.chain, start=2):
-        steps = topology.processors[stage.name].steps
-        node(stage.name, "stage", stage.name, column, 0, detail=" → ".join(steps) if steps != (stage.name,) else "", group=stage.name)
-        edges.append({"from": last, "to": stage.name, "label": stage.input})
-        last = stage.name
-    column = len(way.chain) + 2
-    _destinations(way, workspace, last, column, node, edges)
-    row = len(workspace.destinations)
-    for storage in workspace.storage.values():
-        for name in way.stores:
-            group = f"{name}.{storage.id}"
-            node(group, "stage", name, column, row, detail=storage.id, group=group)
-            node(f"target/{storage.id}", "storage", storage.id, column + 2, row, detail=storage.type, group=group)
-            edges.append({"from": last, "to": group, "label": way.last})
-            edges.append({"from": group, "to": f"target/{storage.id}", "label": ""})
-            row += 1
+    drawing = _Drawing(shape(topology), topology, workspace)
+    drawing.sources()
+    last = drawing.chain()
+    drawing.destinations(last)
+    drawing.storage(last)
     reasons = {reason.name: {"severity": reason.severity, "sentence": reason.sentence} for reason in REASONS.values()}
-    return {"topology": topology.name, "workspace": workspace.name, "version": workspace.version, "nodes": nodes, "edges": edges, "reasons": reasons}
+    return {
+        "topology": topology.name,
+        "workspace": workspace.name,
+        "version": workspace.version,
+        "nodes": drawing.nodes,
+        "edges": drawing.edges,
+        "reasons": reasons,
+    }
 
 
-def _destinations(way: Shape, workspace: Workspace, last: str, column: int, node: Any, edges: list[dict[str, str]]) -> None:  # noqa: ANN401 (the function above)
-    name, each = way.translate
-    if not name or not workspace.destinations:
-        return
-    if not each:
-        node(name, "stage", name, column, 0, detail="all destinations", group=name)
-        edges.append({"from": last, "to": name, "label": way.last})
-    for row, destination in enumerate(workspace.destinations.values()):
-        translator = way.translator(destination.id)
-        if each:
-            node(translator, "stage", name, column, row, detail=destination.id, group=translator)
-            edges.append({"from": last, "to": translator, "label": way.last})
-        before = translator
-        if way.deliver:
-            before = f"{way.deliver}.{destination.id}"
-            node(before, "stage", way.deliver, column + 1, row, detail=destination.id, group=before)
-            edges.append({"from": translator, "to": before, "label": f"requests.{destination.id}"})
-        node(f"target/{destination.id}", "destination", destination.id, column + 2, row, detail=destination.type, group=before)
-        edges.append({"from": before, "to": f"target/{destination.id}", "label": ""})
+class _Drawing:
+    """Nodes and edges while they are laid out."""
+
+    def __init__(self, way: Shape, topology: Topology, workspace: Workspace) -> None:
+        self.nodes: list[dict[str, Any]] = []
+        self.edges: list[dict[str, str]] = []
+        self._way = way
+        self._topology = topology
+        self._workspace = workspace
+        self._fan = len(way.chain) + 2
+        targets = len(workspace.destinations) + len(workspace.storage) * len(way.stores)
+        rows = max(1, len(workspace.sources), targets)
+        self._middle = (rows - 1) / 2
+        self._first_source = (rows - len(workspace.sources)) / 2
+        self._first_target = (rows - targets) / 2
+
+    def _node(self, ident: str, kind: str, label: str, detail: str, column: int, row: float, group: str = "") -> None:
+        self.nodes.append({"id": ident, "kind": kind, "label": label, "detail": detail, "group": group, "column": column, "row": row})
+
+    def _edge(self, start: str, end: str) -> None:
+        self.edges.append({"from": start, "to": end})
+
+    def sources(self) -> None:
+        """Draw the sources and the collector."""
+        for row, source in enumerate(self._workspace.sources.values()):
+            self._node(f"source/{source.id}", "source", source.id, "source" if source.enabled else "disabled", 0, self._first_source + row)
+            self._edge(f"source/{source.id}", "collector")
+        self._node("collector", "collector", "collector", "HTTP", 1, self._middle, "collector")
+
+    def chain(self) -> str:
+        """Draw the stages that every event meets, and give the last."""
+        last = "collector"
+        for column, stage in enumerate(self._way.chain, start=2):
+            steps = self._topology.processors[stage.name].steps
+            detail = " → ".join(steps) if steps != (stage.name,) else ""
+            self._node(stage.name, "stage", stage.name, detail, column, self._middle, stage.name)
+            self._edge(last, stage.name)
+            last = stage.name
+        return last
+
+    def destinations(self, last: str) -> None:
+        """Draw translate and deliver for each destination, or one translate for all."""
+        name, each = self._way.translate
+        destinations = self._workspace.destinations.values()
+        if not name or not destinations:
+            return
+        if not each:
+            middle = self._first_target + (len(destinations) - 1) / 2
+            self._node(name, "stage", name, "all destinations", self._fan, middle, name)
+            self._edge(last, name)
+        for place, destination in enumerate(destinations):
+            row = self._first_target + place
+            before = self._way.translator(destination.id)
+            if each:
+                self._node(before, "stage", name, destination.id, self._fan, row, before)
+                self._edge(last, before)
+            if self._way.deliver:
+                group = f"{self._way.deliver}.{destination.id}"
+                self._node(group, "stage", self._way.deliver, destination.id, self._fan + 1, row, group)
+                self._edge(before, group)
+                before = group
+            self._node(f"target/{destination.id}", "destination", destination.id, destination.type, self._fan + 2, row, before)
+            self._edge(before, f"target/{destination.id}")
+
+    def storage(self, last: str) -> None:
+        """Draw what stores events."""
+        row = self._first_target + len(self._workspace.destinations)
+        for storage in self._workspace.storage.values():
+            for name in self._way.stores:
+                group = f"{name}.{storage.id}"
+                self._node(group, "stage", name, storage.id, self._fan, row, group)
+                self._node(f"target/{storage.id}", "storage", storage.id, storage.type, self._fan + 2, row, group)
+                self._edge(last, group)
+                self._edge(group, f"target/{storage.id}")
+                row += 1

@@ -39,5 +39,10 @@ const STATES = {
 
 export const stateWord = (state) => (STATES[state] ?? [state, "calm"])[0];
 export const tone = (state) => (STATES[state] ?? [state, "calm"])[1];
-/** An event's name for a person: that of a track call, else its type and name. */
-export const title = (row) => row.event || (row.type ? row.type[0].toUpperCase() + row.type.slice(1) : "Unreadable event");
+
+/** An event's name for a person: that of a track call, page, screen or group, else its call. */
+export function title(row) {
+  if (row.event) return row.event;
+  if (!row.type) return "Unreadable event";
+  return row.type === "track" ? "(no name)" : row.type[0].toUpperCase() + row.type.slice(1);
+}

@@ -29,10 +29,11 @@ export function mountEvents(body, live, head) {
   body.append(
     el("form", { class: "filters", role: "search", onsubmit: (event) => event.preventDefault() },
       source, field("event", "Filter by event"), field("user", "Filter by user"), el("label", { class: "check" }, problems, "Only problems")),
-    el("table", { class: "events" },
-      el("thead", {}, el("tr", {}, ["Time", "Event", "User", "Source", "Where it got to"].map((name) => el("th", { scope: "col" }, name)))),
-      list),
-    empty, more);
+    el("div", { class: "events-scroll", tabindex: "0", role: "group", "aria-label": "Events, newest first" },
+      el("table", { class: "events" },
+        el("thead", {}, el("tr", {}, ["Time", "Event", "User", "Source", "Where it got to"].map((name) => el("th", { scope: "col" }, name)))),
+        list),
+      empty, more));
 
   function setPaused(now) {
     paused = now;

@@ -4,8 +4,10 @@ import { el, say, svg } from "/live/static/dom.js";
 import { clockShort, count, duration, rate, total } from "/live/static/format.js";
 
 const NARROW = 760;
-const HEIGHT = 78;
-const GAP_Y = 18;
+const HEIGHT = 92;
+const HEIGHT_NARROW = 106;
+const GAP_X = 26;
+const GAP_Y = 14;
 
 export function mountGraph(body, live, head) {
   const since = el("p", { class: "hint" });
@@ -14,7 +16,8 @@ export function mountGraph(body, live, head) {
   const nodes = el("ul", { class: "nodes" });
   const stage = el("div", { class: "graph" }, edges, nodes);
   const tip = el("div", { class: "tip", role: "tooltip", id: "graph-tip", hidden: true });
-  body.append(el("div", { class: "graph-scroll", tabindex: "0", role: "group", "aria-label": "Topology" }, stage), tip);
+  const scroll = el("div", { class: "graph-scroll", tabindex: "0", role: "group", "aria-label": "Topology" }, stage);
+  body.append(scroll, tip);
 
   let drawn = new Map();
   let wires = [];
@@ -22,7 +25,7 @@ export function mountGraph(body, live, head) {
 
   function draw() {
     if (!live.graph) return;
-    const width = body.clientWidth;
+    const width = stage.parentElement.clientWidth - 6; // beside the padding that keeps focus rings whole
     const narrow = width < NARROW;
     const places = narrow ? placeDown(live.graph.nodes, width) : placeAcross(live.graph.nodes, width);
     stage.style.width = `${places.width}px`;
@@ -30,7 +33,7 @@ export function mountGraph(body, live, head) {
     edges.setAttribute("viewBox", `0 0 ${places.width} ${places.height}`);
     edges.setAttribute("width", places.width);
     edges.setAttribute("height", places.height);
-    drawn = new Map(live.graph.nodes.map((node) => [node.id, makeNode(node, places.of.get(node.id))]));
+    drawn = new Map(live.graph.nodes.map((node) => [node.id, makeNode(node, places.of.get(node.id), places)]));
     nodes.replaceChildren(...[...drawn.values()].map((each) => each.item));
     wires = live.graph.edges.map((edge) => ({
       edge,
@@ -40,7 +43,7 @@ export function mountGraph(body, live, head) {
     refresh();
   }
 
-  function makeNode(node, place) {
+  function makeNode(node, place, places) {
     const figure = el("span", { class: "node-rate" });
     const badges = el("span", { class: "node-badges" });
     const line = svg("polyline", { class: "spark" });
@@ -62,7 +65,7 @@ export function mountGraph(body, live, head) {
       el("span", { class: "node-figures" }, figure, badges),
       svg("svg", { class: "node-spark", viewBox: "0 0 60 12", preserveAspectRatio: "none", "aria-hidden": "true" }, line),
     );
-    Object.assign(button.style, { left: `${place.x}px`, top: `${place.y}px`, width: `${place.w}px`, height: `${HEIGHT}px` });
+    Object.assign(button.style, { left: `${place.x}px`, top: `${place.y}px`, width: `${place.w}px`, height: `${places.h}px` });
     return { node, button, figure, badges, line, item: el("li", {}, button) };
   }
 
@@ -115,45 +118,38 @@ export function mountGraph(body, live, head) {
 
   live.on("graph", draw);
   live.on("stages", refresh);
-  new ResizeObserver(() => draw()).observe(body);
+  let width = 0;
+  new ResizeObserver(() => {
+    if (scroll.clientWidth === width) return;
+    width = scroll.clientWidth;
+    draw();
+  }).observe(scroll);
 }
 
 /** Columns from left to right. */
 function placeAcross(nodes, width) {
   const columns = 1 + Math.max(...nodes.map((node) => node.column));
-  const pitch = Math.max(138, width / columns);
-  const w = Math.min(150, pitch - 28);
   const rows = 1 + Math.max(...nodes.map((node) => node.row));
-  const of = new Map();
-  for (const node of nodes) {
-    const alone = nodes.filter((each) => each.column === node.column).length;
-    const y = alone === 1 ? ((rows - 1) * (HEIGHT + GAP_Y)) / 2 : (node.row + (rows - alone > 0 && node.column < 2 ? (rows - alone) / 2 : 0)) * (HEIGHT + GAP_Y);
-    const spread = (pitch * columns - (pitch - w)) / columns;
-    of.set(node.id, { x: node.column * (spread + (pitch - w) / columns), y, w });
-  }
-  return { of, width: pitch * columns - (pitch - w) + 2, height: rows * (HEIGHT + GAP_Y) - GAP_Y + 2 };
+  const pitch = Math.max(136, (width + GAP_X) / columns);
+  const w = pitch - GAP_X;
+  const of = new Map(nodes.map((node) => [node.id, { x: node.column * pitch, y: node.row * (HEIGHT + GAP_Y), w }]));
+  return { of, h: HEIGHT, width: columns * pitch - GAP_X, height: rows * (HEIGHT + GAP_Y) - GAP_Y };
 }
 
-/** Columns as rows from top to bottom, for narrow screens. */
+/** Columns from top to bottom, for narrow screens. */
 function placeDown(nodes, width) {
   const columns = 1 + Math.max(...nodes.map((node) => node.column));
-  const most = Math.max(...Array.from({ length: columns }, (_, column) => nodes.filter((node) => node.column === column).length));
-  const lanes = Math.max(1 + Math.max(...nodes.map((node) => node.row)), most);
-  const pitch = Math.max(112, width / lanes);
-  const all = pitch * lanes;
-  const of = new Map();
-  for (const node of nodes) {
-    const alone = nodes.filter((each) => each.column === node.column).length;
-    const w = alone === 1 ? Math.min(180, width) : pitch - 10;
-    const x = alone === 1 ? (Math.min(all, width) - w) / 2 : node.row * pitch;
-    of.set(node.id, { x, y: node.column * (HEIGHT + 26), w });
-  }
-  return { of, width: all, height: columns * (HEIGHT + 26) - 26 + 2 };
+  const rows = 1 + Math.max(...nodes.map((node) => node.row));
+  const pitch = Math.min(180, Math.max(110, (width + 8) / rows));
+  const w = pitch - 8;
+  const left = Math.max(0, (width - (rows * pitch - 8)) / 2);
+  const of = new Map(nodes.map((node) => [node.id, { x: left + node.row * pitch, y: node.column * (HEIGHT_NARROW + 24), w }]));
+  return { of, h: HEIGHT_NARROW, width: Math.max(width, rows * pitch - 8), height: columns * (HEIGHT_NARROW + 24) - 24 };
 }
 
 function curve(from, to, narrow) {
   if (narrow) {
-    const [x1, y1, x2, y2] = [from.x + from.w / 2, from.y + HEIGHT, to.x + to.w / 2, to.y];
+    const [x1, y1, x2, y2] = [from.x + from.w / 2, from.y + HEIGHT_NARROW, to.x + to.w / 2, to.y];
     const bend = Math.max(12, (y2 - y1) / 2);
     return `M${x1} ${y1} C${x1} ${y1 + bend} ${x2} ${y2 - bend} ${x2} ${y2}`;
   }
@@ -170,14 +166,14 @@ function spark(history) {
 
 function factsOf(node, stages) {
   if (node.kind === "source") return { rate: stages.sources[node.label] ?? 0, badges: [], history: null };
-  if (node.kind === "collector") return { rate: stages.arrivals, badges: [], history: stages.history };
   const facts = stages.processors[node.group] ?? {};
-  if (node.kind === "destination") return { rate: null, badges: statusBadges(facts.statuses), history: null };
+  if (node.kind === "destination") return { rate: null, badges: statusBadges(facts.statuses).slice(0, 2), history: null };
   const badges = [];
   if (node.kind === "storage") return { rate: null, badges: facts.passed ? [[`${count(facts.passed)} stored`, "good"]] : [], history: null };
   if (facts.lag > 0) badges.push([`lag ${count(facts.lag)}`, facts.lag > 1000 ? "warn" : "calm"]);
   const dead = total(facts.dead);
   if (dead) badges.push([`${count(dead)} dead`, "bad"]);
+  if (node.kind === "collector") return { rate: stages.arrivals, badges, history: stages.history };
   return { rate: facts.rate ?? 0, badges, history: facts.history };
 }
 
@@ -185,7 +181,7 @@ function statusBadges(statuses) {
   const tones = { 2: "good", 4: "warn", 5: "bad", 0: "bad" };
   return Object.entries(statuses ?? {})
     .sort(([, a], [, b]) => b - a)
-    .slice(0, 3)
+    .slice(0, 8)
     .map(([status, number]) => [`${status === "0" ? "no answer" : status} × ${count(number)}`, tones[status[0]] ?? "calm"]);
 }
 
@@ -193,9 +189,9 @@ function describe(node, live) {
   const { stages } = live;
   if (!stages) return [];
   if (node.kind === "source") return [el("p", {}, `${rate(stages.sources[node.label] ?? 0)} events a second.`)];
-  if (node.kind === "collector") return [el("p", {}, "Takes events over HTTP and answers 200 once Kafka has stored them.")];
   const facts = stages.processors[node.group] ?? {};
-  const rows = [["taken", facts.in ?? 0], ["passed", facts.passed ?? 0]];
+  const collects = node.kind === "collector";
+  const rows = collects ? [] : [["taken", facts.in ?? 0], ["passed", facts.passed ?? 0]];
   if (facts.lag !== undefined && facts.lag !== null) rows.push(["lag", facts.lag]);
   if (facts.p50) rows.push(["median answer", `≤ ${duration(facts.p50)}`]);
   if (facts.p95) rows.push(["95th percentile", `≤ ${duration(facts.p95)}`]);
@@ -211,7 +207,7 @@ function describe(node, live) {
   });
   const statuses = statusBadges(facts.statuses);
   return [
-    figures,
+    collects ? el("p", {}, "Takes events over HTTP and answers 200 once Kafka has stored them.") : figures,
     statuses.length ? el("p", { class: "tip-statuses" }, statuses.map(([text, kind]) => el("span", { class: `badge ${kind}` }, text))) : null,
     ...reasons,
   ].filter(Boolean);

@@ -1,0 +1,118 @@
+"""Only this machine may look, and nothing of an event can leave its line or become markup."""
+
+import re
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.app.collector.routes import Reply, RouteRequest, Stream, find
+from pipeline.app.live.feed import LiveFeed
+from pipeline.app.live.routes import STATIC, live_routes, names_this_machine
+from pipeline.app.live.setup import Setup, setup_json
+from pipeline.app.live.sse import frame
+from pipeline.model.topology import Topology
+from pipeline.model.workspace import Workspace
+from pipeline.runtime.brokers.memory import MemoryBroker
+from pipeline.runtime.clock import SystemClock
+
+SETUP = Setup("demo", "web", "http://127.0.0.1:7070", "127.0.0.1:9092", "shop.raw")
+
+
+async def get(path: str, host: str = "localhost:7070", query: str = "") -> Reply:
+    """Ask a live page of an empty pipeline."""
+    feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
+    handler = find(live_routes(feed, lambda: SETUP), "GET", path)
+    assert handler is not None
+    headers = {"host": host}
+    reply = await handler(RouteRequest("GET", path, query, headers, b""))
+    assert isinstance(reply, Reply)
+    return reply
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:7070", "127.0.0.1", "127.0.0.1:7070", "127.8.9.1:1", "[::1]", "[::1]:7070"])
+def test_names_of_this_machine(host: str) -> None:
+    """Loopback by any of its names is this machine."""
+    assert names_this_machine(host)
+
+
+@pytest.mark.parametrize(
+    "host", [None, "", "example.com", "example.com:7070", "localhost.example.com", "10.0.0.1:7070", "[fe80::1]:7070", "0.0.0.0:7070", "[", ":7070"]
+)
+def test_other_names(host: str | None) -> None:
+    """A name that another site chose is refused, even where it resolves to this machine."""
+    assert not names_this_machine(host)
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/live/static/live.js", "/live/events", "/live/topology.json", "/live/trail", "/live/record", "/live/setup.json"]
+)
+async def test_every_route_refuses_other_names(path: str) -> None:
+    """DNS rebinding reaches no route."""
+    reply = await get(path, host="rebound.example.com:7070")
+    assert 403 == reply.status
+
+
+@pytest.mark.parametrize("path", ["/", "/live/static/panels/graph.js", "/live/topology.json", "/live/trail", "/live/setup.json"])
+async def test_guards(path: str) -> None:
+    """Every answer carries the policy, and none lets another origin read it."""
+    reply = await get(path)
+    headers = dict(reply.headers)
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert "require-trusted-types-for 'script'" in headers["content-security-policy"]
+    assert "nosniff" == headers["x-content-type-options"]
+    assert not any(name.startswith("access-control") for name in headers)
+
+
+async def test_unknown_paths() -> None:
+    """The page's route, which takes all paths, answers for its own only; no path leads out of the static files."""
+    assert 404 == (await get("/anything")).status
+    assert 404 == (await get("/live/static/../routes.py")).status
+    assert 404 == (await get("/live/static/")).status
+    assert 404 == (await get("/live/trail", query="message_id=nobody")).status
+    assert 404 == (await get("/live/record", query="topic=raw&partition=0&offset=-1")).status
+    assert 404 == (await get("/live/record", query="topic=__consumer_offsets&partition=0&offset=1")).status
+
+
+async def test_stream() -> None:
+    """A page that opens the stream is told the state of the stages first."""
+    feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
+    headers = {"host": "[::1]"}
+    reply = await live_routes(feed, lambda: SETUP)["GET", "/live/events"](RouteRequest("GET", "/live/events", "", headers, b""))
+    assert isinstance(reply, Stream)
+    first = await anext(reply.chunks)
+    assert first.startswith(b"event: stages\ndata: {")
+    close: Any = reply.chunks
+    await close.aclose()
+
+
+@given(st.recursive(st.none() | st.text() | st.integers(-(2**60), 2**60), lambda each: st.lists(each) | st.dictionaries(st.text(), each)))
+def test_frames_are_one_message(data: Any) -> None:  # noqa: ANN401 (JSON)
+    """Whatever it says, a message is an event line, a data line and an empty line, and says just that."""
+    text = frame("events", data).decode()
+    head, body, *rest = re.split(r"\r\n|\r|\n", text)  # the line ends of the stream's format
+    assert ("event: events", ["", ""]) == (head, rest)
+    assert data == orjson.loads(body.removeprefix("data: "))
+
+
+def test_static_files_make_no_markup_of_text() -> None:
+    """No file writes markup, evaluates text, holds inline script or style, or names another host."""
+    forbidden = re.compile(
+        r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(|new Function|srcdoc|\bon[a-z]+=\"|style=\"|<style|<script>|@import"
+    )
+    foreign = re.compile(r"https?://(?!www\.w3\.org/2000/svg)[\w.-]+|[\"'(]//\w")
+    for path in STATIC.rglob("*.*"):
+        text = path.read_text(encoding="utf-8")
+        assert not forbidden.search(text), path
+        assert not foreign.search(text), path
+
+
+def test_snippets_name_the_address_and_the_key() -> None:
+    """Every snippet can be pasted as it is."""
+    shown = setup_json(SETUP)
+    assert ["curl", "python", "node", "browser", "kafka"] == [snippet["id"] for snippet in shown["snippets"]]
+    for snippet in shown["snippets"]:
+        assert "127.0.0.1:9092" in snippet["text"] if snippet["id"] == "kafka" else "demo" in snippet["text"]
+        assert "$" not in snippet["text"]
