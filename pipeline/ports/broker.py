@@ -119,6 +119,10 @@ class Consumer(Protocol):
         """Read first and end offset (read_committed) of partitions."""
         ...
 
+    async def behind(self, partition: TopicPartition) -> int:
+        """Give how many committed records of an assigned partition have not been fetched yet, as far as is known without asking the broker."""
+        ...
+
     async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Commit the group's positions outside a transaction, for readers whose own store says where they are."""
         ...

@@ -165,12 +165,6 @@ class DeliverWorker:
                     if not await self._wait(self._room, LOOK_SECONDS) and inbox.closed:
                         return
                 self._enter(record)
-            self._metrics.set(
-                "headrace_lag_records",
-                len(inbox) + self._unfinished,
-                processor=self._processor,
-                partition=f"{'retry-' if self.urgent else ''}{self._partition.partition}",
-            )
 
     def _enter(self, record: Record) -> None:
         self._next_offset = record.offset + 1

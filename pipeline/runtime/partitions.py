@@ -225,6 +225,11 @@ class PartitionHost:
         """Whether the group was joined and every assigned partition takes records."""
         return self.joined and all(slot.inbox is not None for slot in self._slots.values())
 
+    async def lag(self) -> int:
+        """Count the records of the assigned partitions that no worker has taken yet."""
+        slots = [(partition, slot.inbox) for partition, slot in self._slots.items() if slot.inbox is not None]
+        return sum([await self._consumer.behind(partition) + len(inbox) for partition, inbox in slots])
+
     async def run(self) -> None:
         """Join the group and work until stopped.
 

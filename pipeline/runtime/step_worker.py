@@ -143,7 +143,6 @@ class StepWorker:
         self._break_on_crashes(judged, plan)
         await self._commit(judged, first, last)
         self._metrics.observe("headrace_transaction_seconds", self._clock.monotonic() - started, processor=self._processor)
-        self._metrics.set("headrace_lag_records", len(inbox), processor=self._processor, partition=str(self._partition.partition))
         count_transaction(self._metrics, self._processor, judged.tally, last, self._clock.now_ms())
 
     async def _plan_for(self, records: list[Record]) -> Plan:

@@ -67,13 +67,8 @@ def run(  # noqa: PLR0913, PLR0917 (typer makes an option of each argument)
     options = _options(settings, bootstrap, prefix, topology, folder, host, port, time_scale)
     if names == ["collector"]:
         from pipeline.app.processes.collect import collect  # noqa: PLC0415 (each process loads only what it runs)
-        from pipeline.app.processes.run_file import read_run  # noqa: PLC0415 (the same)
 
-        def whole_run_ready() -> bool:
-            local = read_run(folder)
-            return local is None or local.collector != options.port or local.ready
-
-        collect(options, whole_run_ready=whole_run_ready)
+        collect(options)
     elif names == ["monitor"]:
         from pipeline.app.monitor.run import run_monitor  # noqa: PLC0415 (the same)
 

@@ -14,8 +14,6 @@ from pipeline.app.cli.output import say, say_json, table
 from pipeline.app.processes.probe import is_ready, read_status
 from pipeline.app.processes.run_file import READY_PATHS, Run, StartedProcess, read_run
 from pipeline.app.settings import read_settings
-from pipeline.model.topics import topic_name
-from pipeline.runtime.brokers.kafka import KafkaBroker
 
 
 def register(app: typer.Typer) -> None:
@@ -54,7 +52,7 @@ def status(*, as_json: JsonOption = False) -> None:
 
 
 async def describe(run: Run) -> dict[str, Any]:
-    """Ask every process of a run about itself, and Kafka about lag.
+    """Ask every process of a run about itself.
 
     Args:
         run: The run.
@@ -62,7 +60,7 @@ async def describe(run: Run) -> dict[str, Any]:
     Returns:
         What `headrace status --json` prints.
     """
-    processes = await asyncio.gather(*(_process(run, process) for process in run.processes))
+    processes = await asyncio.gather(*(_process(process) for process in run.processes))
     return {
         "workspace": run.workspace,
         "topology": run.topology,
@@ -73,16 +71,13 @@ async def describe(run: Run) -> dict[str, Any]:
     }
 
 
-async def _process(run: Run, process: StartedProcess) -> dict[str, Any]:
+async def _process(process: StartedProcess) -> dict[str, Any]:
     described: dict[str, Any] = {"name": process.name, "pid": process.pid, "port": process.port, "ports": [process.port], "groups": []}
     if process.name == "kafka":
         return {**described, "ready": True}
     described["ready"] = await is_ready(process.port, READY_PATHS.get(process.name, "/health/ready"))
     answer = await read_status(process.port) if described["ready"] else None
-    admin = KafkaBroker(run.bootstrap).admin()
-    for group in (answer or {}).get("groups", []):
-        lags = await admin.lags(topic_name(run.workspace, group["group"]), group["topics"])
-        described["groups"].append({**group, "lag": sum(lags.values())})
+    described["groups"] = (answer or {}).get("groups", [])
     described["partitions"] = [partition for group in described["groups"] for partition in group["partitions"]]
     described["lag"] = sum(group["lag"] for group in described["groups"])
     return described

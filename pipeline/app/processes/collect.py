@@ -3,101 +3,123 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 import uvloop
 
 from pipeline.app.collector import Reply, RouteRequest, Routes, serve_collector
+from pipeline.app.live.feed import LiveFeed
+from pipeline.app.live.routes import live_routes
+from pipeline.app.live.setup import Setup
 from pipeline.app.processes.options import ProcessOptions, judges, prepare_process
+from pipeline.app.processes.probe import read_status
+from pipeline.app.processes.run_file import Run, read_run
 from pipeline.app.processes.work import until_stopped
 from pipeline.app.settings import read_schema
 from pipeline.assembly import write_keys
+from pipeline.model.topics import topic_name
 from pipeline.model.workspace import Workspace
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.configuration import Configuration
 from pipeline.runtime.metrics.prometheus import PrometheusMetrics
 
-MakePages = Callable[[KafkaBroker, Configuration, ProcessOptions], tuple[Routes, Callable[[], asyncio.Future[None]]]]
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
-def collect(options: ProcessOptions, *, whole_run_ready: Callable[[], bool], pages: bool = True) -> None:
+def collect(options: ProcessOptions) -> None:
     """Take events over HTTP until told to stop (SIGTERM, SIGINT).
+
+    On loopback the live page is served too, and `/health/ready` speaks for the whole local run where there is one.
 
     Args:
         options: How the process finds its work; its port is the collector's.
-        whole_run_ready: Whether everything behind the collector is ready too.
-        pages: Whether the live page is served.
     """
     prepare_process()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_collect(options, whole_run_ready, pages=pages))
+        runner.run(_Collecting(options).run())
 
 
-class Keys:
-    """Write keys of the newest configuration, resolved once for each version.
+class _Collecting:
+    """The parts of the process."""
 
-    Args:
-        configuration: What is declared, followed.
-        resolve: Fills in references to secrets.
-    """
-
-    def __init__(self, configuration: Configuration, resolve: Callable[[str], str]) -> None:
+    def __init__(self, options: ProcessOptions) -> None:
+        self._options = options
+        self._broker = KafkaBroker(options.bootstrap, "headrace-collector")
+        self._metrics, self._clock = PrometheusMetrics(), SystemClock()
+        self._configuration = Configuration(self._broker, options.prefix, read_schema("workspace"))
+        self._resolve = judges(options).resolve
         self._keys: Mapping[str, str] = {}
-        self._resolve = resolve
-        configuration.on_change(self._changed)
 
-    def _changed(self, workspace: Workspace) -> None:
+    async def run(self) -> None:
+        """Serve until stopped."""
+        following = asyncio.create_task(self._configuration.run())
+        await self._configuration.at_least(1)
+        self._configuration.on_change(self._take_keys)
+        producer = self._broker.producer()
+        await producer.start()
+        stop = asyncio.Event()
+        feed = LiveFeed(self._broker, self._options.prefix, self._options.topology, workspace=self._workspace, clock=self._clock, lags=self._lags())
+        serving = serve_collector(
+            host=self._options.host,
+            port=self._options.port,
+            producer=producer,
+            workspace=self._workspace,
+            keys=lambda: self._keys,
+            metrics=self._metrics,
+            clock=self._clock,
+            routes=self._routes(feed),
+            stop=stop,
+        )
+        try:
+            await until_stopped([serving], [feed.run()], stop.set)
+        finally:
+            following.cancel()
+            await producer.stop()
+
+    def _take_keys(self, workspace: Workspace) -> None:
         self._keys = write_keys(workspace, self._resolve)
 
-    def __call__(self) -> Mapping[str, str]:
-        """Give source ids by write key."""
-        return self._keys
-
-
-async def _collect(options: ProcessOptions, whole_run_ready: Callable[[], bool], *, pages: bool) -> None:
-    broker = KafkaBroker(options.bootstrap, "headrace-collector")
-    metrics, clock, producer = PrometheusMetrics(), SystemClock(), broker.producer()
-    configuration = Configuration(broker, options.prefix, read_schema("workspace"))
-    following = asyncio.create_task(configuration.run())
-    await configuration.at_least(1)
-    keys = Keys(configuration, judges(options).resolve)
-    await producer.start()
-    stop = asyncio.Event()
-
-    def workspace() -> Workspace:
-        current = configuration.workspace
-        assert current is not None  # noqa: S101 (awaited above)
+    def _workspace(self) -> Workspace:
+        current = self._configuration.workspace
+        assert current is not None  # noqa: S101 (awaited before anything is served)
         return current
 
-    async def live(_request: RouteRequest) -> Reply:
-        return Reply(200, b"ok\n", "text/plain")
+    def _local_run(self) -> Run | None:
+        run = read_run(self._options.home)
+        return run if run is not None and run.collector == self._options.port else None
 
-    async def ready(_request: RouteRequest) -> Reply:
-        return Reply(200, b"ok\n", "text/plain") if whole_run_ready() else Reply(503, b"not ready\n", "text/plain")
+    def _routes(self, feed: LiveFeed) -> Routes:
+        async def live(_request: RouteRequest) -> Reply:
+            return Reply(200, b"ok\n", "text/plain")
 
-    async def exposition(_request: RouteRequest) -> Reply:
-        return Reply(200, metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
+        async def ready(_request: RouteRequest) -> Reply:
+            run = self._local_run()
+            return Reply(200, b"ok\n", "text/plain") if run is None or run.ready else Reply(503, b"not ready\n", "text/plain")
 
-    routes: dict[tuple[str, str], Callable[[RouteRequest], object]] = {
-        ("GET", "/health/live"): live,
-        ("GET", "/health/ready"): ready,
-        ("GET", "/metrics"): exposition,
-    }
-    del pages
-    serving = serve_collector(
-        host=options.host,
-        port=options.port,
-        producer=producer,
-        workspace=workspace,
-        keys=keys,
-        metrics=metrics,
-        clock=clock,
-        routes=routes,  # type: ignore[arg-type]
-        stop=stop,
-    )
-    try:
-        await until_stopped([serving], [], stop.set)
-    finally:
-        following.cancel()
-        await producer.stop()
+        async def exposition(_request: RouteRequest) -> Reply:
+            return Reply(200, self._metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
+
+        routes: Routes = {("GET", "/health/live"): live, ("GET", "/health/ready"): ready, ("GET", "/metrics"): exposition}
+        return {**live_routes(feed, self._setup), **routes} if self._options.host in LOOPBACK else routes
+
+    def _setup(self) -> Setup:
+        key, source = next(iter(self._keys.items()), ("", ""))
+        run = self._local_run()
+        links = {"Receipts of the local receiver": f"http://127.0.0.1:{run.receiver}/receipts"} if run is not None and run.receiver else {}
+        address = f"http://127.0.0.1:{self._options.port}"
+        return Setup(key, source, address, self._options.bootstrap, topic_name(self._options.prefix, "raw"), links)
+
+    def _lags(self) -> Callable[[], Awaitable[Mapping[str, int]]] | None:
+        """Let the live page ask the processes of a local run for their lag; elsewhere it asks the cluster."""
+        if read_run(self._options.home) is None:
+            return None
+
+        async def lags() -> Mapping[str, int]:
+            run = self._local_run()
+            ports = [process.port for process in run.processes if process.name not in ("kafka", "collector")] if run is not None else []
+            answers = await asyncio.gather(*(read_status(port) for port in ports))
+            return {group["group"]: group["lag"] for answer in answers if answer is not None for group in answer.get("groups", ())}
+
+        return lags

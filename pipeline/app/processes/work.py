@@ -59,9 +59,17 @@ async def _work(options: ProcessOptions, name: str, processors: Sequence[str], s
     runners = [ProcessorRunner(options.topology.processors[each], configuration, maker) for each in processors]
     turned = clock.monotonic()
 
+    lags: dict[str, int] = {}
+
     def status() -> dict[str, Any]:
         groups = [
-            {"group": group, "ready": host.ready, "topics": host.topics, "partitions": [f"{one.topic}-{one.partition}" for one in host.assigned]}
+            {
+                "group": group,
+                "ready": host.ready,
+                "topics": host.topics,
+                "partitions": [f"{one.topic}-{one.partition}" for one in host.assigned],
+                "lag": lags.get(group, 0),
+            }
             for each in runners
             for group, host in each.members
         ]
@@ -82,6 +90,10 @@ async def _work(options: ProcessOptions, name: str, processors: Sequence[str], s
         nonlocal turned
         while True:
             turned = clock.monotonic()
+            for each in runners:
+                for group, host in each.members:
+                    lags[group] = await host.lag()
+                    metrics.set("headrace_lag_records", lags[group], processor=group)
             await asyncio.sleep(0.5)
 
     def stop() -> None:

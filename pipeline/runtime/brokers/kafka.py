@@ -176,6 +176,12 @@ class KafkaConsumer:
         """Read first and end offset (read_committed) of partitions."""
         return await _bounds(self._client, partitions)
 
+    async def behind(self, partition: TopicPartition) -> int:
+        """Give how many committed records of a partition have not been fetched yet; transaction markers do not count once they were passed."""
+        key = KafkaTopicPartition(*partition)
+        end = self._client.last_stable_offset(key)
+        return 0 if end is None else max(0, int(end) - int(await self._client.position(key)))
+
     async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Commit the group's positions outside a transaction."""
         try:

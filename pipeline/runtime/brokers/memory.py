@@ -287,6 +287,10 @@ class MemoryConsumer:
         """Read first and end offset of partitions."""
         return {partition: (0, len(self._broker.log(partition.topic)[partition.partition])) for partition in partitions}
 
+    async def behind(self, partition: TopicPartition) -> int:
+        """Give how many records of a partition have not been fetched yet."""
+        return len(self._broker.log(partition.topic)[partition.partition]) - self._places.get(partition, 0)
+
     async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Commit the group's positions."""
         self._broker.positions(self._group).update(positions)
