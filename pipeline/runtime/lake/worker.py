@@ -150,7 +150,7 @@ class LakeWorker:
             for record in records:
                 self._take(record)
             if self._is_due():
-                await self._commit(len(inbox))
+                await self._commit()
             elif records:
                 await asyncio.sleep(0)
 
@@ -177,7 +177,7 @@ class LakeWorker:
             _log.exception("The lake failed on %s-%d at offset %d.", record.topic, record.partition, record.offset)
             self._gathering.end(record, "crashed", type(error).__name__)
 
-    async def _commit(self, lag: int) -> None:
+    async def _commit(self) -> None:
         first, last = self._first, self._last
         if first is None or last is None:
             return
@@ -196,7 +196,7 @@ class LakeWorker:
         self._end = end
         self._live.append(complete)
         self._first = self._last = None
-        self._count(gathered, last, started, lag)
+        self._count(gathered, last, started)
         self._keep_up()
 
     def _write(self, gathered: Gathered, record: ManifestRecord) -> ManifestRecord:
@@ -224,12 +224,11 @@ class LakeWorker:
         config = next((int(value) for name, value in ended.record.headers if name == names.CONFIG and value.isdigit()), 0)
         return dead_letter(ended.record, topic=self._dead_topic, stage=STAGE, reason=ended.reason, detail=ended.detail, config=config, at_ms=at)
 
-    def _count(self, gathered: Gathered, last: Record, started: float, lag: int) -> None:
+    def _count(self, gathered: Gathered, last: Record, started: float) -> None:
         count_transaction(self._metrics, self._processor, gathered.tally, last, self._clock.now_ms())
         self._metrics.add("headrace_lake_rows_total", gathered.tally.totals()["passed"], storage=self._storage)
         self._metrics.observe("headrace_lake_commit_seconds", self._clock.monotonic() - started, storage=self._storage)
         self._metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome="committed")
-        self._metrics.set("headrace_lag_records", lag, processor=self._processor, partition=str(self._partition.partition))
 
     def _keep_up(self) -> None:
         """Merge small files beside the work; failing to is no reason to stop, because nothing depends on it."""
