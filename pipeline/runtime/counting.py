@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 from pipeline.model import headers as names
 from pipeline.model.ledger import Tally
 from pipeline.model.record import Record
 from pipeline.ports.metrics import Metrics
+
+_TIME_DIGITS: Final = 15
+"""Digits of the largest time in milliseconds that is one."""
 
 
 def count_transaction(metrics: Metrics, processor: str, tally: Tally, last: Record, now_ms: int) -> None:
@@ -38,5 +42,5 @@ def count_transaction(metrics: Metrics, processor: str, tally: Tally, last: Reco
     for lane, count in tally.lanes.items():
         metrics.add("headrace_records_out_total", count, processor=processor, lane=lane)
     for name, value in last.headers:
-        if name == names.RECEIVED_AT and value.isdigit():
+        if name == names.RECEIVED_AT and value and len(value) <= _TIME_DIGITS and value.isdigit():  # in raw it is anyone's, or null
             metrics.observe("headrace_end_to_end_seconds", max(0, now_ms - int(value)) / 1000, processor=processor)
