@@ -84,15 +84,18 @@ def judge(records: Sequence[Record], plan: Plan, judged: Judged, *, at_ms: int) 
             continue
         stage, outcome = _run(message, plan, judged)
         if outcome is None:
-            message.headers[names.CONFIG] = version
+            headers = message.headers
+            headers.pop(names.CONFIG, None)  # goes last, so that the order is the same however many processors there were
+            headers[names.CONFIG] = version
             body = message.body
             try:
                 value = orjson.dumps(body)
             except TypeError:
                 value = encode(body)
-                message.headers[EXACT] = b"1"
+                headers.pop(EXACT, None)
+                headers[EXACT] = b"1"
             size += len(value)
-            append(Output(main_topic, message.key, value, tuple(message.headers.items())))
+            append(Output(main_topic, message.key, value, tuple(headers.items())))
             passed += 1
             rows[_row(message, "passed")] += 1
         else:

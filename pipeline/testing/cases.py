@@ -127,7 +127,7 @@ def _seen(record: Record) -> dict[str, Any]:
     return {
         "key": record.key.decode("utf-8", "replace") if record.key is not None else None,
         "partition": record.partition,
-        "headers": {name: text.decode("utf-8", "replace") for name, text in record.headers},
+        "headers": {name: (text or b"").decode("utf-8", "replace") for name, text in record.headers},
         "value": value,
     }
 
