@@ -44,6 +44,7 @@ TOPOLOGY = Topology(
             Processor("filter", "enriched", steps=("filter",), lanes={"main": "routed", "dead": "dead.{stage}"}),
             Processor("translate", "routed", steps=("translate",), lanes={"requests": "requests.{destination}"}, for_each="destination"),
             Processor("deliver", "requests.{destination}", "deliver", lanes={"deliveries": "deliveries"}, for_each="destination"),
+            Processor("retry", "retry.{delay}", "retry", lanes={"due": "requests.{destination}.retry"}),
             Processor("lake", "routed", "lake", for_each="storage"),
         )
     },
@@ -353,7 +354,7 @@ async def test_graph_counts(live: Open) -> None:
     await live.post("/v1/track", {"event": "E", "userId": "u", "messageId": "m-1"})
     await live.post("/v1/track", {"event": "E", "userId": "u", "messageId": "m-1"})
     nodes = live.page.locator(".node")
-    await expect(nodes).to_have_count(14)
+    await expect(nodes).to_have_count(15)
     await expect(live.page.locator('[data-node="target/crm"]')).to_contain_text("200 × 1")  # noqa: RUF001 (as the page writes it)
     await live.page.locator('[data-node="validate"]').focus()
     tip = live.page.get_by_role("tooltip")

@@ -42,6 +42,7 @@ _SLICE: Final = 100
 _ROWS_OF_A_TICK: Final = 2500
 _ENDED_OF_A_BATCH: Final = 250
 """Most dead letters that are looked at of one batch; the newest. Their keys say nothing about which events are shown."""
+START_SECONDS: Final = 0.05
 _RECORD_SECONDS: Final = 5.0
 
 
@@ -123,6 +124,8 @@ class LiveFeed:
             partitions = existing.get(topic_name(self._prefix, name))
             if partitions is not None and name not in following:
                 following[name] = asyncio.create_task(self._follow(name, partitions))
+                # One after the other, `raw` first: what a person waits for is not held up by a dozen connections.
+                await self._clock.sleep(START_SECONDS)
 
     def topics(self) -> list[str]:
         """List the topics that the page follows, without prefix; destinations may have been added since it was last asked."""

@@ -153,7 +153,8 @@ class _Drawing:
         self._topology = topology
         self._workspace = workspace
         self._fan = len(way.chain) + 2
-        targets = len(workspace.destinations) + len(workspace.storage) * len(way.stores)
+        self._retry = next((one.name for one in topology.processors.values() if one.kind == "retry"), "") if workspace.destinations else ""
+        targets = len(workspace.destinations) + max(len(workspace.storage) * len(way.stores), bool(self._retry))
         rows = max(1, len(workspace.sources), targets)
         self._middle = (rows - 1) / 2
         self._first_source = (rows - len(workspace.sources)) / 2
@@ -206,6 +207,11 @@ class _Drawing:
                 before = group
             self._node(f"target/{destination.id}", "destination", destination.id, destination.type, self._fan + 2, row, before)
             self._edge(before, f"target/{destination.id}")
+            if self._retry and self._way.deliver:
+                self._edge(before, self._retry)
+        if self._retry and self._way.deliver:
+            # It lies behind deliver, though what is due goes back there: an arrow back would cross everything.
+            self._node(self._retry, "retry", self._retry, "back to deliver", self._fan + 2, self._first_target + len(destinations), self._retry)
 
     def storage(self, last: str) -> None:
         """Draw what stores events."""
@@ -214,7 +220,7 @@ class _Drawing:
             for name in self._way.stores:
                 group = f"{name}.{storage.id}"
                 self._node(group, "stage", name, storage.id, self._fan, row, group)
-                self._node(f"target/{storage.id}", "storage", storage.id, storage.type, self._fan + 2, row, group)
+                self._node(f"target/{storage.id}", "storage", storage.id, storage.type, self._fan + 1, row, group)
                 self._edge(last, group)
                 self._edge(group, f"target/{storage.id}")
                 row += 1

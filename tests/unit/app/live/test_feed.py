@@ -53,6 +53,7 @@ class Scene:
 async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
     """A scene whose feed looks for new topics without delay."""
     monkeypatch.setattr(feed_module, "TOPICS_SECONDS", 0.05)
+    monkeypatch.setattr(feed_module, "START_SECONDS", 0.0)
     monkeypatch.setattr(feed_module, "TICK_SECONDS", 0.01)
     scene = Scene()
     running = asyncio.create_task(scene.feed.run())

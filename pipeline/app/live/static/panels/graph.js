@@ -170,7 +170,8 @@ function factsOf(node, stages) {
   if (node.kind === "destination") return { rate: null, badges: statusBadges(facts.statuses).slice(0, 2), history: null };
   const badges = [];
   if (node.kind === "storage") return { rate: null, badges: facts.passed ? [[`${count(facts.passed)} stored`, "good"]] : [], history: null };
-  if (facts.lag > 0) badges.push([`lag ${count(facts.lag)}`, facts.lag > 1000 ? "warn" : "calm"]);
+  if (node.kind === "retry" && facts.lag > 0) badges.push([`${count(facts.lag)} waiting`, "warn"]);
+  else if (facts.lag > 0) badges.push([`lag ${count(facts.lag)}`, facts.lag > 1000 ? "warn" : "calm"]);
   const dead = total(facts.dead);
   if (dead) badges.push([`${count(dead)} dead`, "bad"]);
   if (node.kind === "collector") return { rate: stages.arrivals, badges, history: stages.history };
@@ -192,7 +193,7 @@ function describe(node, live) {
   const facts = stages.processors[node.group] ?? {};
   const collects = node.kind === "collector";
   const rows = collects ? [] : [["taken", facts.in ?? 0], ["passed", facts.passed ?? 0]];
-  if (facts.lag !== undefined && facts.lag !== null) rows.push(["lag", facts.lag]);
+  if (facts.lag !== undefined && facts.lag !== null) rows.push([node.kind === "retry" ? "waiting" : "lag", facts.lag]);
   if (facts.p50) rows.push(["median answer", `≤ ${duration(facts.p50)}`]);
   if (facts.p95) rows.push(["95th percentile", `≤ ${duration(facts.p95)}`]);
   const figures = el("dl", {}, rows.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, typeof value === "number" ? count(value) : value))));
