@@ -8,7 +8,6 @@ one of its batches failed), every wait has a deadline, and a producer is never u
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, Final
 
@@ -24,19 +23,16 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 from aiokafka.structs import TopicPartition as KafkaTopicPartition
 
-from pipeline.model.ids import partition_of
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Output, TopicPartition
 from pipeline.ports.broker import BrokerError, Fenced, Position, RecordRefused, Uncertain
+from pipeline.runtime.brokers.kafka_batches import BATCH_BYTES, Placement, append_batches, stop_producer
 
-BATCH_BYTES: Final = 1024 * 1024
-"""Size at which a batch is closed before compression; a single larger record still makes a batch of its own."""
 TRANSACTION_TIMEOUT_MS: Final = 10_000
 """After this the broker aborts what a dead owner left open, so that it blocks readers for seconds only."""
 DEADLINE_SECONDS: Final = 9.0
 """Longest wait for a commit; below the transaction's timeout."""
 START_SECONDS: Final = 30.0
-STOP_SECONDS: Final = 3.0
 _REFUSALS = (MessageSizeTooLargeError, TopicAuthorizationFailedError, CorruptRecordException, InvalidTopicError)
 
 
@@ -61,7 +57,7 @@ class KafkaTransactions:
         }
         self._id = transactional_id
         self._producer: AIOKafkaProducer | None = None
-        self._partitions: dict[str, int] = {}
+        self._placement = Placement()
 
     async def start(self) -> None:
         """Take over the transactional id, ending what a stale owner left open."""
@@ -109,7 +105,7 @@ class KafkaTransactions:
     async def _commit(
         self, producer: AIOKafkaProducer, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str
     ) -> Mapping[TopicPartition, int]:
-        by_partition = await self._placed(producer, outputs)
+        by_partition = await self._placement.placed(producer, outputs)
         await producer.begin_transaction()
         sent: list[tuple[TopicPartition, int, Awaitable[Any]]] = []
         for partition, records in by_partition.items():
@@ -131,62 +127,8 @@ class KafkaTransactions:
         await producer.commit_transaction()
         return ends
 
-    async def _placed(self, producer: AIOKafkaProducer, outputs: Sequence[Output]) -> dict[TopicPartition, list[Output]]:
-        placed: dict[TopicPartition, list[Output]] = defaultdict(list)
-        for output in outputs:
-            partition = output.partition
-            if partition is None:
-                count = self._partitions.get(output.topic)
-                if count is None:
-                    count = self._partitions[output.topic] = len(await producer.partitions_for(output.topic))
-                partition = partition_of(output.key, count) if output.key is not None else 0
-            placed[TopicPartition(output.topic, partition)].append(output)
-        return placed
-
     async def stop(self) -> None:
         """Abort what is open and close the connections; never raises."""
         producer, self._producer = self._producer, None
         if producer is not None:
             await stop_producer(producer)
-
-
-async def append_batches(
-    producer: AIOKafkaProducer, partition: TopicPartition, records: Sequence[Output], sent: list[tuple[TopicPartition, int, Awaitable[Any]]]
-) -> None:
-    """Hand records of one partition to a producer as whole batches.
-
-    Args:
-        producer: A started producer, inside a transaction where it is transactional.
-        partition: Where they go.
-        records: The records in order.
-        sent: Gets partition, number of records and future of each batch.
-    """
-    builder = producer.create_batch()
-    for record in records:
-        if builder.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers)) is None:
-            sent.append((partition, builder.record_count(), await _send(producer, builder, partition)))
-            builder = producer.create_batch()
-            builder.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers))
-    builder.close()
-    sent.append((partition, builder.record_count(), await _send(producer, builder, partition)))
-
-
-async def _send(producer: AIOKafkaProducer, builder: Any, partition: TopicPartition) -> asyncio.Future[Any]:  # noqa: ANN401 (aiokafka's batch builder)
-    future: asyncio.Future[Any] = await producer.send_batch(builder, partition.topic, partition=partition.partition)
-    # Where another step of the transaction fails first, nobody awaits this one: its exception must not be reported as lost.
-    future.add_done_callback(lambda done: done.cancelled() or done.exception())
-    return future
-
-
-async def stop_producer(producer: AIOKafkaProducer) -> None:
-    """Stop a producer within a bound, whatever state it is in.
-
-    Args:
-        producer: The producer; unusable afterwards.
-    """
-    try:
-        async with asyncio.timeout(STOP_SECONDS):
-            await producer.stop()
-    except (TimeoutError, KafkaError, OSError):
-        # stop() flushes first and may hang on a dead broker: closing the client fails what is in flight.
-        await producer.client.close()

@@ -1,0 +1,155 @@
+"""Reading without a group, topics and offsets through aiokafka."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.structs import TopicPartition as KafkaTopicPartition
+
+from pipeline.model.limits import TOPIC_MESSAGE_BYTES
+from pipeline.model.record import Record, TopicPartition
+from pipeline.model.topics import Declared
+from pipeline.ports.broker import BrokerError
+from pipeline.runtime.brokers.kafka_consumer import as_records
+
+REPLICAS: Final = 3
+"""Copies of each topic's partitions, where the cluster has so many brokers."""
+
+
+class KafkaReader:
+    """Reads partitions without a group.
+
+    Args:
+        bootstrap: `host:port`, comma separated.
+    """
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+
+    async def read(
+        self, topic: str, *, start: Mapping[int, int] | None = None, partitions: Collection[int] | None = None, follow: bool = False
+    ) -> AsyncIterator[Sequence[Record]]:
+        """Read a topic from given offsets to its present end, or for ever; see the port."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            isolation_level="read_committed",
+            auto_offset_reset="none",
+            max_partition_fetch_bytes=TOPIC_MESSAGE_BYTES,
+        )
+        try:
+            await consumer.start()
+        except (KafkaError, OSError) as error:
+            reason = f"cannot reach Kafka at {self._bootstrap}: {error}"
+            raise BrokerError(reason) from error
+        try:
+            ends = await self._place(consumer, topic, start or {}, partitions)
+            while follow or any([await consumer.position(partition) < end for partition, end in ends.items()]):
+                fetched = await consumer.getmany(timeout_ms=500 if follow else 200)
+                for partition, messages in fetched.items():
+                    records = as_records(messages)
+                    if not follow:
+                        records = [record for record in records if record.offset < ends[partition]]
+                    yield records
+                if follow and not fetched:
+                    yield []
+        except KafkaError as error:
+            reason = f"cannot read {topic}: {error}"
+            raise BrokerError(reason) from error
+        finally:
+            await consumer.stop()
+
+    async def _place(
+        self, consumer: AIOKafkaConsumer, topic: str, start: Mapping[int, int], only: Collection[int] | None
+    ) -> dict[KafkaTopicPartition, int]:
+        numbers = consumer.partitions_for_topic(topic)
+        if not numbers:
+            await consumer._client.force_metadata_update()  # noqa: SLF001 (no public way to look a new topic up without a group)
+            numbers = consumer.partitions_for_topic(topic)
+        if not numbers:
+            reason = f"there is no topic {topic} at {self._bootstrap}"
+            raise BrokerError(reason)
+        partitions = [KafkaTopicPartition(topic, number) for number in sorted(numbers) if only is None or number in only]
+        consumer.assign(partitions)
+        begins = await consumer.beginning_offsets(partitions)
+        ends: dict[KafkaTopicPartition, int] = await consumer.end_offsets(partitions)
+        for partition in partitions:
+            wanted = start.get(partition.partition, 0)
+            consumer.seek(partition, max(ends[partition] + 1 + wanted if wanted < 0 else wanted, begins[partition]))
+        return ends
+
+
+class KafkaAdmin:
+    """Topics and offsets of a cluster; connects for each call.
+
+    Args:
+        bootstrap: `host:port`, comma separated.
+    """
+
+    def __init__(self, bootstrap: str) -> None:
+        self._bootstrap = bootstrap
+
+    async def _connected(self) -> AIOKafkaAdminClient:
+        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+        try:
+            await admin.start()
+        except (KafkaError, OSError) as error:
+            await admin.close()
+            reason = f"cannot reach Kafka at {self._bootstrap}: {error}"
+            raise BrokerError(reason) from error
+        return admin
+
+    async def topics(self) -> Mapping[str, int]:
+        """Give every topic with its number of partitions."""
+        admin = await self._connected()
+        try:
+            described = await admin.describe_topics()
+        finally:
+            await admin.close()
+        return {topic["topic"]: len(topic["partitions"]) for topic in described}
+
+    async def create(self, topics: Iterable[Declared]) -> None:
+        """Create topics that do not exist yet."""
+        admin = await self._connected()
+        try:
+            replicas = min(REPLICAS, len((await admin.describe_cluster())["brokers"]))
+            wanted = [NewTopic(topic.name, topic.partitions, replicas, topic_configs=dict(topic.settings)) for topic in topics]
+            if not wanted:
+                return
+            response = await admin.create_topics(wanted)
+        except KafkaError as error:
+            reason = f"cannot create topics: {error}"
+            raise BrokerError(reason) from error
+        finally:
+            await admin.close()
+        for name, code, *message in response.topic_errors:
+            if code not in (0, TopicAlreadyExistsError.errno):
+                reason = f"cannot create topic {name}: {message[0] if message else for_code(code).__name__}"
+                raise BrokerError(reason)
+
+    async def lags(self, group: str, topics: Collection[str]) -> Mapping[TopicPartition, int]:
+        """Give how many records a group has not read yet, by partition."""
+        admin = await self._connected()
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, isolation_level="read_committed")
+        try:
+            await consumer.start()
+            committed = await admin.list_consumer_group_offsets(group)
+            counts = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(list(topics))}
+            partitions = [KafkaTopicPartition(topic, number) for topic, count in counts.items() for number in range(count)]
+            ends = await consumer.end_offsets(partitions)
+            begins = await consumer.beginning_offsets(partitions)
+        except (KafkaError, OSError) as error:
+            reason = f"cannot read the lag of {group}: {error}"
+            raise BrokerError(reason) from error
+        finally:
+            await consumer.stop()
+            await admin.close()
+        lags: dict[TopicPartition, int] = {}
+        for partition in partitions:
+            position = committed.get(partition)
+            read = begins[partition] if position is None or position.offset < 0 else position.offset
+            lags[TopicPartition(*partition)] = max(0, ends[partition] - read)
+        return lags

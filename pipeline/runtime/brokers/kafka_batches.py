@@ -1,0 +1,88 @@
+"""Whole batches for aiokafka's producers: placed by key, built by hand, never record by record."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from pipeline.model.ids import partition_of
+from pipeline.model.record import Output, TopicPartition
+
+BATCH_BYTES: Final = 1024 * 1024
+"""Size at which a batch is closed before compression; a single larger record still makes a batch of its own."""
+STOP_SECONDS: Final = 3.0
+
+
+class Placement:
+    """Says which partition a record goes to; partition counts are pinned for the life of the producer."""
+
+    def __init__(self) -> None:
+        self._partitions: dict[str, int] = {}
+
+    async def placed(self, producer: AIOKafkaProducer, outputs: Sequence[Output]) -> dict[TopicPartition, list[Output]]:
+        """Sort records by partition.
+
+        Args:
+            producer: A started producer, asked once for each topic.
+            outputs: Records in order.
+
+        Returns:
+            Records in order, by partition.
+        """
+        placed: dict[TopicPartition, list[Output]] = defaultdict(list)
+        for output in outputs:
+            partition = output.partition
+            if partition is None:
+                count = self._partitions.get(output.topic)
+                if count is None:
+                    count = self._partitions[output.topic] = len(await producer.partitions_for(output.topic))
+                partition = partition_of(output.key, count) if output.key is not None else 0
+            placed[TopicPartition(output.topic, partition)].append(output)
+        return placed
+
+
+async def append_batches(
+    producer: AIOKafkaProducer, partition: TopicPartition, records: Sequence[Output], sent: list[tuple[TopicPartition, int, Awaitable[Any]]]
+) -> None:
+    """Hand records of one partition to a producer as whole batches.
+
+    Args:
+        producer: A started producer, inside a transaction where it is transactional.
+        partition: Where they go.
+        records: The records in order.
+        sent: Gets partition, number of records and future of each batch.
+    """
+    builder = producer.create_batch()
+    for record in records:
+        if builder.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers)) is None:
+            sent.append((partition, builder.record_count(), await _send(producer, builder, partition)))
+            builder = producer.create_batch()
+            builder.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers))
+    builder.close()
+    sent.append((partition, builder.record_count(), await _send(producer, builder, partition)))
+
+
+async def _send(producer: AIOKafkaProducer, builder: Any, partition: TopicPartition) -> asyncio.Future[Any]:  # noqa: ANN401 (aiokafka's batch builder)
+    future: asyncio.Future[Any] = await producer.send_batch(builder, partition.topic, partition=partition.partition)
+    # Where another step of the transaction fails first, nobody awaits this one: its exception must not be reported as lost.
+    future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return future
+
+
+async def stop_producer(producer: AIOKafkaProducer) -> None:
+    """Stop a producer within a bound, whatever state it is in.
+
+    Args:
+        producer: The producer; unusable afterwards.
+    """
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await producer.stop()
+    except (TimeoutError, KafkaError, OSError):
+        # stop() flushes first and may hang on a dead broker: closing the client fails what is in flight.
+        await producer.client.close()

@@ -1,0 +1,187 @@
+"""A member of a consumer group through aiokafka."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.structs import OffsetAndMetadata
+from aiokafka.structs import TopicPartition as KafkaTopicPartition
+
+from pipeline.model.limits import TOPIC_MESSAGE_BYTES
+from pipeline.model.record import Record, TopicPartition
+from pipeline.ports.broker import Assigned, BrokerError, Position, Revoked
+
+SESSION_MS: Final = 6_000
+"""After this without a heartbeat the group hands a member's partitions on."""
+HEARTBEAT_MS: Final = 1_500
+COMMITTED_ATTEMPTS: Final = 6
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships without types
+    def __init__(self, consumer: KafkaConsumer, assigned: Assigned, revoked: Revoked) -> None:
+        self._consumer = consumer
+        self._assigned = assigned
+        self._revoked = revoked
+
+    async def on_partitions_revoked(self, revoked: Iterable[KafkaTopicPartition]) -> None:
+        await self._revoked([TopicPartition(*partition) for partition in revoked])
+
+    async def on_partitions_assigned(self, assigned: Iterable[KafkaTopicPartition]) -> None:
+        partitions = [TopicPartition(*partition) for partition in assigned]
+        for partition in partitions:
+            # Paused and placed before anything is awaited: getmany may run beside this callback, and a partition
+            # without a position would be reset by policy. The true position is set by `seek` after fencing.
+            self._consumer.pause(partition)
+            self._consumer.seek(partition, 0)
+        await self._assigned(partitions)
+
+
+class KafkaConsumer:
+    """A member of a consumer group; see the port for what it promises.
+
+    Args:
+        bootstrap: `host:port`, comma separated.
+        group: Consumer group.
+        client_id: Name that the cluster's logs show.
+    """
+
+    def __init__(self, bootstrap: str, group: str, client_id: str) -> None:
+        self._bootstrap = bootstrap
+        self._group = group
+        self._client_id = client_id
+        self._consumer: AIOKafkaConsumer | None = None
+        self._admin: AIOKafkaAdminClient | None = None
+
+    @property
+    def _client(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            reason = f"the consumer of group {self._group} is not started"
+            raise BrokerError(reason)
+        return self._consumer
+
+    async def start(self, topics: Collection[str], assigned: Assigned, revoked: Revoked) -> None:
+        """Join the group."""
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            group_id=self._group,
+            client_id=self._client_id,
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            session_timeout_ms=SESSION_MS,
+            heartbeat_interval_ms=HEARTBEAT_MS,
+            rebalance_timeout_ms=15_000,
+            max_partition_fetch_bytes=TOPIC_MESSAGE_BYTES,
+            fetch_max_wait_ms=500,
+            partition_assignment_strategy=(RoundRobinPartitionAssignor,),
+        )
+        self._consumer = consumer
+        consumer.subscribe(list(topics), listener=_Listener(self, assigned, revoked))
+        try:
+            await consumer.start()
+        except (KafkaError, OSError) as error:
+            await self.stop()
+            reason = f"cannot join group {self._group} at {self._bootstrap}: {error}"
+            raise BrokerError(reason) from error
+
+    async def fetch(self, timeout_seconds: float) -> Mapping[TopicPartition, Sequence[Record]]:
+        """Wait for records of the partitions that are not paused."""
+        try:
+            fetched = await self._client.getmany(timeout_ms=int(timeout_seconds * 1000))
+        except OffsetOutOfRangeError as error:
+            reason = (
+                f"group {self._group}: an offset to read is no longer in the topic (retention ran ahead of the reader, or the topic was made anew)"
+            )
+            raise BrokerError(reason) from error
+        return {TopicPartition(*partition): as_records(messages) for partition, messages in fetched.items()}
+
+    def pause(self, partition: TopicPartition) -> None:
+        """Stop fetching a partition."""
+        self._client.pause(KafkaTopicPartition(*partition))
+
+    def resume(self, partition: TopicPartition) -> None:
+        """Fetch a partition again."""
+        self._client.resume(KafkaTopicPartition(*partition))
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        """Set the offset that is read next."""
+        self._client.seek(KafkaTopicPartition(*partition), offset)
+
+    async def committed(self, partition: TopicPartition) -> Position | None:
+        """Read the group's committed position, or None where there is none."""
+        if self._admin is None:
+            self._admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+            await self._admin.start()
+        key = KafkaTopicPartition(*partition)
+        for attempt in range(COMMITTED_ATTEMPTS):
+            try:
+                found = await self._admin.list_consumer_group_offsets(self._group, partitions=[key])
+            except KafkaError as error:
+                if attempt + 1 < COMMITTED_ATTEMPTS:  # a new group has no coordinator for a moment
+                    await asyncio.sleep(0.1 * 2**attempt)
+                    continue
+                reason = f"cannot read the committed offset of {self._group} for {partition}: {error}"
+                raise BrokerError(reason) from error
+            position = found.get(key)
+            return None if position is None or position.offset < 0 else Position(position.offset, position.metadata or "")
+        return None
+
+    async def bounds(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, tuple[int, int]]:
+        """Read first and end offset (read_committed) of partitions."""
+        return await _bounds(self._client, partitions)
+
+    async def behind(self, partition: TopicPartition) -> int:
+        """Give how many committed records of a partition have not been fetched yet; transaction markers do not count once they were passed."""
+        key = KafkaTopicPartition(*partition)
+        end = self._client.last_stable_offset(key)
+        return 0 if end is None else max(0, int(end) - int(await self._client.position(key)))
+
+    async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
+        """Commit the group's positions outside a transaction."""
+        try:
+            await self._client.commit(
+                {KafkaTopicPartition(*key): OffsetAndMetadata(value.offset, value.metadata) for key, value in positions.items()}
+            )
+        except KafkaError as error:
+            reason = f"cannot commit positions of {self._group}: {error}"
+            raise BrokerError(reason) from error
+
+    async def stop(self) -> None:
+        """Leave the group."""
+        consumer, self._consumer = self._consumer, None
+        admin, self._admin = self._admin, None
+        if consumer is not None:
+            await consumer.stop()
+        if admin is not None:
+            await admin.close()
+
+
+def as_records(messages: Sequence[Any]) -> list[Record]:
+    """Give aiokafka's messages as our records.
+
+    Args:
+        messages: What a fetch gave.
+
+    Returns:
+        The records in order.
+    """
+    return [
+        Record(message.topic, message.partition, message.offset, message.timestamp, message.key, message.value, message.headers)
+        for message in messages
+    ]
+
+
+async def _bounds(consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, tuple[int, int]]:
+    keys = [KafkaTopicPartition(*partition) for partition in partitions]
+    try:
+        begins, ends = await asyncio.gather(consumer.beginning_offsets(keys), consumer.end_offsets(keys))
+    except KafkaError as error:
+        reason = f"cannot read the bounds of {sorted(partitions)}: {error}"
+        raise BrokerError(reason) from error
+    return {TopicPartition(*key): (begins[key], ends[key]) for key in keys}
