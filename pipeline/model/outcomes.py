@@ -52,9 +52,15 @@ class Emit(NamedTuple):
 
 
 class Emits(NamedTuple):
-    """The message ends here, as one or more records on other lanes; it counts as passed."""
+    """The message ends here, as one or more records on other lanes; it counts as passed.
+
+    Attributes:
+        records: The records.
+        dead: Parts of the work that failed, each a dead letter beside the records: one destination's mapping must not cost the others theirs.
+    """
 
     records: tuple[Emit, ...]
+    dead: tuple[Dead, ...] = ()
 
 
 Outcome = Drop | Dead | Blocked | Emits

@@ -159,6 +159,8 @@ def _end(message: Message, stage: str, outcome: Drop | Dead | Blocked | Emits, p
         rows[_row(message, "dropped", outcome.reason)] += 1
     elif isinstance(outcome, Emits):
         _emit(message, outcome, plan, judged)
+        for dead in outcome.dead:
+            _dead(message.record, stage, dead, plan, judged, at_ms)
     elif isinstance(outcome, Dead):
         rows[_row(message, "dead", outcome.reason)] += 1
         _dead(message.record, stage, outcome, plan, judged, at_ms)
@@ -177,7 +179,11 @@ def _emit(message: Message, outcome: Emits, plan: Plan, judged: Judged) -> None:
         judged.tally.lanes[emit.lane] += 1
         judged.bytes += len(emit.value)
         destinations.add(emit.destination)
-    judged.tally.rows[_row(message, "passed", "", destinations.pop() if len(destinations) == 1 else "")] += 1
+    if outcome.records:
+        row = _row(message, "passed", "", destinations.pop() if len(destinations) == 1 else "")
+    else:
+        row = _row(message, "dead", outcome.dead[0].reason)
+    judged.tally.rows[row] += 1
 
 
 def _dead(record: Record, stage: str, outcome: Dead, plan: Plan, judged: Judged, at_ms: int) -> None:

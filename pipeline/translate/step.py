@@ -72,9 +72,9 @@ def create_translate_all(
         compile_query: Compiler of FQL.
 
     Returns:
-        The step. Its records are those of the destinations' own steps, in the order of the header `routes`. Where one
-        destination emits, others that do not are noted in `message.withheld` with their reason; where none does, the
-        message ends as `Dead` if a mapping failed, else with the last destination's `Drop`.
+        The step. Its records and dead letters are those of the destinations' own steps, in the order of the header `routes`;
+        destinations that get nothing are noted in `message.withheld` with their reason. Where none emits and no mapping
+        failed, the message ends with the last destination's `Drop`.
 
     Raises:
         MappingError: A mapping is wrong.
@@ -95,21 +95,15 @@ def create_translate_all(
                 records += outcome.records
             else:
                 ended.append((name.decode(), outcome))
-        if not records:
-            return _worst(ended)
+        if not records and len(ended) < 2:
+            return ended[0][1] if ended else _OTHER
+        dead = tuple(outcome for _, outcome in ended if isinstance(outcome, Dead))
+        if not records and not dead:
+            return ended[-1][1]
         message.withheld += [(name, outcome.reason) for name, outcome in ended]
-        return Emits(tuple(records))
+        return Emits(tuple(records), dead)
 
     return translate_all
-
-
-def _worst(ended: list[tuple[str, Drop | Dead]]) -> Drop | Dead:
-    result: Drop | Dead = _OTHER
-    for _, outcome in ended:
-        if isinstance(outcome, Dead):
-            return outcome
-        result = outcome
-    return result
 
 
 def _create_render(

@@ -128,8 +128,12 @@ def test_all_notes_who_gets_nothing() -> None:
     bad = a_destination("bad", MappingDeclaration("bad", 'type = "track"', {"@path": "$.nothing"}))
     step = create_translate_all([(one, WEBHOOK) for one in (a_destination("crm"), pages, bad)], compile_mapping, compile_query)
     message = a_message(b"bad,crm,pages")
-    assert isinstance(step(message), Emits)
+    outcome = step(message)
+    assert isinstance(outcome, Emits)
+    assert [one.reason for one in outcome.dead] == ["mapping_failed"]
     assert [("bad", "mapping_failed"), ("pages", "no_matching_mapping")] == message.withheld
     assert Drop("no_matching_mapping") == step(a_message(b"lake,pages"))
-    assert isinstance(step(a_message(b"bad,pages")), Dead)
+    failed = step(a_message(b"bad,pages"))
+    assert isinstance(failed, Emits)
+    assert (failed.records, [one.reason for one in failed.dead]) == ((), ["mapping_failed"])
     assert Drop("other_destination") == step(a_message(b"lake"))
