@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json  # noqa: TID251 (a report for a person, indented)
+import json  # a report for a person, indented
 import statistics
 import tempfile
 import time
