@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections import Counter
+from typing import Any, Final
 
 import typer
 
@@ -11,9 +12,14 @@ from pipeline.app.cli.cluster import finish
 from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.options import JsonOption, examples
 from pipeline.app.cli.output import say, say_json, table
-from pipeline.app.processes.probe import is_ready, read_status
+from pipeline.app.processes.probe import is_ready, read_page
 from pipeline.app.processes.run_file import READY_PATHS, Run, StartedProcess, read_run
 from pipeline.app.settings import read_settings
+
+MINUTES: Final = 10
+SHOWN: Final = 12
+FIRST: Final = ("validate", "prepare")
+"""The processors that see every event first, in the topologies that come with the product: counting more of them would count events twice."""
 
 
 def register(app: typer.Typer) -> None:
@@ -49,6 +55,13 @@ def status(*, as_json: JsonOption = False) -> None:
                 )
             )
     table(("process", "pid", "port", "state", "group", "partitions", "lag"), rows)
+    volumes = described["volumes"]
+    if volumes:
+        say(f"\n[bold]Events a minute[/], over the last {MINUTES} minutes")
+        shown = [(one["source"], one["event"], one["verdict"], one["reason"], one["per_minute"]) for one in volumes[:SHOWN]]
+        table(("source", "event", "verdict", "reason", "a minute"), shown)
+        if len(volumes) > SHOWN:
+            say(f"and {len(volumes) - SHOWN} more lines with --json")
 
 
 async def describe(run: Run) -> dict[str, Any]:
@@ -68,7 +81,22 @@ async def describe(run: Run) -> dict[str, Any]:
         "collector": f"http://127.0.0.1:{run.collector}",
         "ready": run.ready,
         "processes": processes,
+        "volumes": await _volumes(run),
     }
+
+
+async def _volumes(run: Run) -> list[dict[str, Any]]:
+    """Ask the monitor what the collector's events came to in the last minutes: one line for each source, event and reason, most first."""
+    monitor = next((process for process in run.processes if process.name == "monitor"), None)
+    answer = await read_page(monitor.port, f"/volumes.json?minutes={MINUTES}") if monitor is not None else None
+    counted: Counter[tuple[str, str, str, str]] = Counter()
+    for one in (answer or {}).get("series", []):
+        if one["processor"] in FIRST and one["verdict"] != "withheld":
+            counted[one["source"], one["event"] or one["type"], one["verdict"], one["reason"]] += sum(one["counts"])
+    return [
+        {"source": source, "event": event, "verdict": verdict, "reason": reason, "count": count, "per_minute": round(count / MINUTES, 1)}
+        for (source, event, verdict, reason), count in counted.most_common()
+    ]
 
 
 async def _process(process: StartedProcess) -> dict[str, Any]:
@@ -76,7 +104,7 @@ async def _process(process: StartedProcess) -> dict[str, Any]:
     if process.name == "kafka":
         return {**described, "ready": True}
     described["ready"] = await is_ready(process.port, READY_PATHS.get(process.name, "/health/ready"))
-    answer = await read_status(process.port) if described["ready"] else None
+    answer = await read_page(process.port) if described["ready"] else None
     described["groups"] = (answer or {}).get("groups", [])
     described["partitions"] = [partition for group in described["groups"] for partition in group["partitions"]]
     described["lag"] = sum(group["lag"] for group in described["groups"])

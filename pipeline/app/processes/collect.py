@@ -13,7 +13,7 @@ from pipeline.app.live.feed import LiveFeed
 from pipeline.app.live.routes import live_routes
 from pipeline.app.live.setup import Setup
 from pipeline.app.processes.options import ProcessOptions, judges, prepare_process
-from pipeline.app.processes.probe import read_status
+from pipeline.app.processes.probe import read_page
 from pipeline.app.processes.run_file import Run, read_run
 from pipeline.app.processes.work import until_stopped
 from pipeline.app.settings import read_schema
@@ -119,7 +119,7 @@ class _Collecting:
         async def lags() -> Mapping[str, int]:
             run = self._local_run()
             ports = [process.port for process in run.processes if process.name not in ("kafka", "collector")] if run is not None else []
-            answers = await asyncio.gather(*(read_status(port) for port in ports))
+            answers = await asyncio.gather(*(read_page(port) for port in ports))
             return {group["group"]: group["lag"] for answer in answers if answer is not None for group in answer.get("groups", ())}
 
         return lags

@@ -25,16 +25,17 @@ async def is_ready(port: int, path: str = "/health/ready") -> bool:
     return status == 200
 
 
-async def read_status(port: int) -> dict[str, Any] | None:
-    """Ask what a process works on.
+async def read_page(port: int, path: str = "/status.json") -> dict[str, Any] | None:
+    """Ask a process for one of its pages in JSON.
 
     Args:
         port: Port of its pages.
+        path: The page; `/status.json` says what it works on.
 
     Returns:
         Its answer, or None.
     """
-    status, body = await asyncio.to_thread(_get, port, "/status.json")
+    status, body = await asyncio.to_thread(_get, port, path)
     try:
         answer = orjson.loads(body) if status == 200 else None
     except ValueError:
