@@ -46,6 +46,15 @@ type: $(DEV) ## Check types (mypy --strict)
 arch: $(DEV) ## Check that imports point one way (import-linter)
 	$(BIN)/lint-imports
 
+##@ Document
+.PHONY: docs docs-check
+docs: $(DEV) ## Write the reference pages from the code and build the site into site/
+	$(BIN)/python -m docs.generate
+	$(BIN)/mkdocs build --strict --quiet
+
+docs-check: $(DEV) ## Fail when a reference page is stale
+	$(BIN)/python -m docs.generate --check
+
 ##@ Keep
 .PHONY: lock clean
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
