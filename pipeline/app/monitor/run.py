@@ -25,7 +25,13 @@ _CHANGELOG: Final = {
 
 _log = logging.getLogger(__name__)
 
-_QUIET: Final = ("faust", "mode", "aiokafka", "aiohttp", "pipeline.app.monitor.transport")
+_LOG_LEVELS: Final = {
+    "aiohttp": logging.WARNING,
+    "aiokafka": logging.CRITICAL,  # while a broker is away it writes 50 errors a second
+    "faust": logging.WARNING,
+    "mode": logging.WARNING,
+    "pipeline.app.monitor.transport": logging.WARNING,  # where faust's consumer logs
+}
 
 
 class MonitorUnavailable(Exception):
@@ -48,8 +54,8 @@ def run_monitor(*, bootstrap: str, prefix: str, home: Path, port: int) -> None:
     """
     if importlib.util.find_spec("faust") is None:
         raise MonitorUnavailable("The monitor is left out: faust-streaming has no wheel for this machine. Volumes by minute are missing.")
-    for name in _QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, level in _LOG_LEVELS.items():
+        logging.getLogger(name).setLevel(level)
     asyncio.run(_run(bootstrap, prefix, home / "state" / f"{prefix}.monitor", port))
 
 

@@ -7,11 +7,11 @@ pickle, and an agent that fails ends the process instead of passing over what it
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import os
 import weakref
 from collections import defaultdict
 from pathlib import Path
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import faust
 import faust.exceptions
@@ -94,16 +94,23 @@ class Monitor:
         finally:
             waiting.cancel()
             starting.cancel()
-            await asyncio.gather(waiting, starting, return_exceptions=True)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop(page), _STOP_SECONDS)
+            await self._end(page, starting, told=stop.is_set())
         if self._failed.done():
             self._failed.result()
         reason = self._app.crash_reason
         if reason is not None:
             raise StoreUnusable(str(reason)) if _is_of_store(reason) else reason
 
-    async def _stop(self, page: web.AppRunner) -> None:
+    async def _end(self, page: web.AppRunner, starting: asyncio.Task[Any], *, told: bool) -> None:
+        stopping = asyncio.create_task(self._stop(page, starting))
+        if not (await asyncio.wait((stopping,), timeout=_STOP_SECONDS))[0]:
+            # With the broker away faust waits for it without end, and takes no cancellation. Nothing is lost: whatever is
+            # not committed is read again.
+            os._exit(0 if told else 1)
+        stopping.result()
+
+    async def _stop(self, page: web.AppRunner, starting: asyncio.Task[Any]) -> None:
+        await asyncio.gather(starting, return_exceptions=True)
         await page.cleanup()
         await self._app.stop()
 
