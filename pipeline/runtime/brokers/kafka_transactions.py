@@ -14,6 +14,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     CorruptRecordException,
+    IllegalOperation,
     InvalidTopicError,
     KafkaError,
     MessageSizeTooLargeError,
@@ -98,7 +99,7 @@ class KafkaTransactions:
         except TimeoutError as error:
             reason = f"no outcome of a transaction of {self._id} within {DEADLINE_SECONDS:g} s"
             raise Uncertain(reason) from error
-        except KafkaError as error:
+        except (KafkaError, IllegalOperation, AssertionError) as error:  # the last is aiokafka's way to refuse work after a background error
             reason = f"unknown outcome of a transaction of {self._id}: {type(error).__name__}: {error}"
             raise Uncertain(reason) from error
 
@@ -114,7 +115,8 @@ class KafkaTransactions:
         results = await asyncio.gather(*(future for _, _, future in sent), return_exceptions=True)
         failure = next((result for result in results if isinstance(result, BaseException)), None)
         if failure is not None:
-            await producer.abort_transaction()
+            if not isinstance(failure, ProducerFenced):  # then there is nothing left to abort, and aiokafka asserts that nobody tries
+                await producer.abort_transaction()
             raise failure
         for (partition, count, _), metadata in zip(sent, results, strict=True):
             ends[partition] = metadata.offset + count  # type: ignore[union-attr]  # exceptions were raised above

@@ -10,7 +10,7 @@ from pipeline.model.ids import partition_of
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Output, Record, TopicPartition
 from pipeline.model.topics import Declared
-from pipeline.ports.broker import Assigned, BrokerError, Fenced, Position, RecordRefused, Revoked
+from pipeline.ports.broker import Assigned, BrokerError, Fenced, Position, RecordRefused, Revoked, Uncertain
 from pipeline.ports.clock import Clock
 from pipeline.runtime.clock import SystemClock
 
@@ -169,13 +169,18 @@ class MemoryTransactions:
     def __init__(self, broker: MemoryBroker, transactional_id: str) -> None:
         self._broker = broker
         self._id = transactional_id
+        self._started = False
 
     async def start(self) -> None:
         """Take over the transactional id."""
+        self._started = True
         self._broker.own(self._id, self)
 
     async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Mapping[TopicPartition, int]:
         """Write records and positions at once."""
+        if not self._started:
+            reason = f"the producer of {self._id} is not started"
+            raise Uncertain(reason)
         if not self._broker.owned(self._id, self):
             reason = f"another instance has taken over {self._id}"
             raise Fenced(reason)
@@ -184,7 +189,8 @@ class MemoryTransactions:
         return ends
 
     async def stop(self) -> None:
-        """Do nothing: nothing is ever open."""
+        """Take no more; nothing is ever open."""
+        self._started = False
 
 
 class MemoryProducer:
