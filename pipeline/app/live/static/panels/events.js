@@ -4,6 +4,8 @@ import { el, say } from "/live/static/dom.js";
 import { clock, count, stateWord, title, tone } from "/live/static/format.js";
 
 const SHOWN = 200;
+// What a chip says where there is no status, so that its colour is not the only word.
+const SIGNS = { waiting: "…", passed: "…", stored: "✓", delivered: "✓", dropped: "–", dead: "✕", parked: "paused" };
 
 export function mountEvents(body, live, head) {
   const filters = { source: "", event: "", user: "", problems: false };
@@ -58,9 +60,8 @@ export function mountEvents(body, live, head) {
 
   let frozen = null;
   function refresh() {
-    // While paused the rows stay those of that moment, so that a filter can be tried on them.
-    if (!paused) frozen = [...live.rows.values()];
-    else if (frozen === null) frozen = [...live.rows.values()];
+    // While paused the rows stay those of that moment, so that a filter can be tried on them; where they got to goes on.
+    frozen = paused && frozen !== null ? frozen.map((row) => live.rows.get(row.id) ?? row) : [...live.rows.values()];
     rows = frozen.filter(matches).sort((a, b) => b.at - a.at || (a.id < b.id ? 1 : -1));
     render();
   }
@@ -127,7 +128,8 @@ export function mountEvents(body, live, head) {
 
   live.on("rows", () => {
     if (paused) {
-      const news = live.rows.size - (frozen ?? []).filter((row) => live.rows.has(row.id)).length;
+      refresh();
+      const news = live.rows.size - frozen.filter((row) => live.rows.has(row.id)).length;
       say(status, news ? `Paused · ${count(news)} new` : "Paused");
     } else refresh();
   });
@@ -156,5 +158,5 @@ export function chips(row) {
     return [el("span", { class: `chip ${tone(row.state)}` }, words)];
   }
   if (!row.to.length) return [el("span", { class: "chip wait" }, `passed ${row.stage}`)];
-  return row.to.map((one) => el("span", { class: `chip ${tone(one.state)}`, title: stateWord(one.state) }, one.id, one.status ? el("b", {}, String(one.status)) : null));
+  return row.to.map((one) => el("span", { class: `chip ${tone(one.state)}`, title: stateWord(one.state) }, one.id, el("b", {}, one.status ? String(one.status) : SIGNS[one.state] ?? "")));
 }
