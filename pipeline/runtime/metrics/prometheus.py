@@ -27,7 +27,12 @@ class PrometheusMetrics:
         key = (name, tuple(labels.items()))
         child = self._children.get(key)
         if child is None:
-            child = self._children[key] = self._metrics[name].labels(**labels)
+            metric = self._metrics[name]
+            try:
+                child = self._children[key] = metric.labels(**labels)
+            except ValueError as error:
+                reason = f"{name} takes the labels {METRICS[name].labels}, not {tuple(labels)}"
+                raise KeyError(reason) from error
         return child
 
     def add(self, name: str, amount: float, **labels: str) -> None:

@@ -11,6 +11,8 @@ from typing import Final
 
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
 
+from pipeline.ports.broker import Uncertain
+
 _log = logging.getLogger(__name__)
 
 HOUR_MS: Final = 3_600_000
@@ -18,6 +20,8 @@ _TIME: Final = struct.Struct(">Q")
 _OFFSET_KEY: Final = b"changelog_offset"
 _FORMAT_KEY: Final = b"format"
 _FORMAT: Final = b"dedup-1"
+_LOCKED: Final = "/LOCK: "
+"""What RocksDB's message holds where another owner has the folder."""
 
 
 class StoreRefusedError(Exception):
@@ -43,6 +47,7 @@ class RocksDedupStore:
 
     Raises:
         StoreRefusedError: The folder holds something else, or RocksDB finds it damaged.
+        Uncertain: The store is open elsewhere: nothing is wrong with it, and it must not be touched.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,6 +60,8 @@ class RocksDedupStore:
             self._db = Rdict(str(path), _options(), column_families=families or None)
             found = self._db.get(_FORMAT_KEY)
         except Exception as error:
+            if _LOCKED in str(error):
+                raise Uncertain(f"the store at {path} is open elsewhere; its owner must let go of it first") from error
             reason = f"the store at {path} cannot be opened: {error}"
             raise StoreRefusedError(reason) from error
         if existed and found != _FORMAT:
@@ -124,6 +131,9 @@ def open_rocksdb_store(path: Path) -> RocksDedupStore:
 
     Returns:
         The store; its changelog offset is 0 where it was made anew.
+
+    Raises:
+        Uncertain: The store is open elsewhere; to be tried again.
     """
     try:
         return RocksDedupStore(path)
