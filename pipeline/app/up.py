@@ -8,6 +8,7 @@ import signal
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -180,7 +181,10 @@ class Local:
             await self._child("receiver", ["run", "receiver", "--home", str(self._options.home)], self._receiver)
         for name, processors in hosted.items():
             await self._child(name, ["run", *processors, "--name", name, *shared], free_port())
-        await self._child("monitor", ["run", "monitor", *shared], free_port())
+        if find_spec("faust") is not None:
+            await self._child("monitor", ["run", "monitor", *shared], free_port())
+        else:
+            self._progress("the monitor is left out: faust-streaming has no wheel for this machine")
         await self._child("collector", ["run", "collector", *shared], self._options.port)
         self._write()
 

@@ -77,6 +77,7 @@ _REASONS: Final = (
     Reason("misconfigured", "warning", "A setting or secret of the destination is missing; it is parked with its backlog."),
     # anywhere
     Reason("crashed", "error", "A step raised an exception on this record: a bug of ours."),
+    Reason("not_a_ledger_record", "warning", "A record of the ledger is not one of ours; the monitor passes over it."),
     Reason("backlog_full", "error", "The destination's backlog reached its limit."),
 )
 

@@ -70,9 +70,12 @@ def run(  # noqa: PLR0913, PLR0917 (typer makes an option of each argument)
 
         collect(options)
     elif names == ["monitor"]:
-        from pipeline.app.monitor.run import run_monitor  # noqa: PLC0415 (the same)
+        from pipeline.app.monitor.run import MonitorUnavailable, run_monitor  # noqa: PLC0415 (the same)
 
-        run_monitor(bootstrap=options.bootstrap, prefix=options.prefix, home=folder, port=port)
+        try:
+            run_monitor(bootstrap=options.bootstrap, prefix=options.prefix, home=folder, port=port)
+        except MonitorUnavailable as error:
+            say_plain(str(error))
     else:
         _processors(options, names, name)
 

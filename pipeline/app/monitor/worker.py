@@ -25,6 +25,7 @@ from pipeline.app.monitor.transport import LedgerConsumer, LedgerTransport
 from pipeline.app.monitor.volumes import MINUTE_MS, MINUTES_KEPT, Window, WindowKey, fold, is_kept, read_entry
 from pipeline.model.topics import topic_name
 from pipeline.ports.clock import Clock
+from pipeline.runtime.metrics.prometheus import PrometheusMetrics
 
 CHANGELOG: Final = "monitor-volumes-changelog"
 """Topic of the table's changes, without prefix; faust makes the name of the app's and the table's."""
@@ -58,6 +59,7 @@ class Monitor:
 
     def __init__(self, *, bootstrap: str, prefix: str, state: Path, clock: Clock) -> None:
         self._clock = clock
+        self._metrics = PrometheusMetrics()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._processors: defaultdict[int, set[str]] = defaultdict(set)
         state.mkdir(parents=True, exist_ok=True)
@@ -136,6 +138,10 @@ class Monitor:
 
     def _take(self, values: list[bytes]) -> None:
         entries = [entry for entry in map(read_entry, values) if entry is not None]
+        self._metrics.add("headrace_records_in_total", len(values), processor="monitor")
+        self._metrics.add("headrace_records_passed_total", len(entries), processor="monitor")
+        if len(entries) < len(values):
+            self._metrics.add("headrace_records_dropped_total", len(values) - len(entries), processor="monitor", reason="not_a_ledger_record")
         now = self._now_minute()
         for key, window in fold(entries, self._load, now).items():
             self._windows[key.to_bytes()] = window.to_bytes()
@@ -151,7 +157,11 @@ class Monitor:
     def _page(self) -> web.Application:
         page = web.Application()
         page.router.add_get("/volumes.json", self._volumes)
+        page.router.add_get("/metrics", self._exposition)
         return page
+
+    async def _exposition(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
     async def _volumes(self, request: web.Request) -> web.Response:
         if request.url.host not in _HOSTS:  # a page of another site, whose name was made to point here
