@@ -22,6 +22,9 @@ INBOX_BYTES: Final = 8 * 1024 * 1024
 """Input that waits for a partition's worker; above it the partition is paused."""
 FETCH_SECONDS: Final = 0.1
 REOPEN_SECONDS: Final = 0.5
+FENCED_SECONDS: Final = 30.0
+"""Whoever is fenced has lost the partition and is told so within a session and a rebalance, 21 s. Who still has it after this was
+fenced by a member that woke up too late and is gone, and nobody else would ever take it up."""
 REVOKE_SECONDS: Final = 4.0
 """Longest wait for a worker to finish what is in flight; correctness never depends on it."""
 _RECORD_OVERHEAD: Final = 256
@@ -299,6 +302,7 @@ class PartitionHost:
     async def _serve(self, partition: TopicPartition, slot: _Slot) -> None:
         while True:
             worker = self._make_worker(partition)
+            wait = REOPEN_SECONDS
             try:
                 bounds = (await self._consumer.bounds([partition]))[partition]
                 offset = await worker.open(lambda: self._consumer.committed(partition), bounds)
@@ -307,7 +311,7 @@ class PartitionHost:
                 await worker.run(inbox)
             except Fenced as error:
                 _log.warning("%s; the partition is left to its new owner.", error)
-                return
+                wait = FENCED_SECONDS
             except BrokerError as error:
                 _log.warning("%s: %s; starting again from the committed offset.", partition, error)
             except asyncio.CancelledError:
@@ -322,7 +326,7 @@ class PartitionHost:
                 if self._slots.get(partition) is slot:
                     self._consumer.pause(partition)
                 await worker.close()
-            await asyncio.sleep(REOPEN_SECONDS)
+            await asyncio.sleep(wait)
 
     def _resume(self, partition: TopicPartition) -> None:
         if partition in self._slots:

@@ -1,0 +1,367 @@
+"""A group member serves its partitions in the order that makes a hand-over safe, asserted from one ordered log of effects."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+
+from pipeline.model.record import Output, Record, TopicPartition
+from pipeline.ports.broker import BrokerError, Fenced, Position, Uncertain
+from pipeline.runtime.brokers.memory import MemoryBroker, MemoryConsumer
+from pipeline.runtime.partitions import (
+    FENCED_SECONDS,
+    REOPEN_SECONDS,
+    REVOKE_SECONDS,
+    Inbox,
+    InboxClosedError,
+    PartitionHost,
+    ReadCommitted,
+    start_offset,
+)
+from pipeline.testing import record
+from tests.unit.runtime.jumping import jumping
+
+TOPIC = "test.in"
+FIRST, SECOND = TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)
+
+
+class Bench:
+    """A broker whose consumer, and workers that, write what they do into one log.
+
+    Attributes:
+        log: What happened to each partition, in order.
+        taken: Offsets that workers took, by partition, a list for each worker.
+        failures: What workers raise after they took records, by partition, in order.
+        held: While set, a fetch keeps what it has found to itself.
+    """
+
+    def __init__(self, partitions: int = 1) -> None:
+        self.broker = _Broker(self)
+        self.broker.create(TOPIC, partitions)
+        self.log: list[str] = []
+        self.taken: dict[int, list[list[int]]] = {number: [] for number in range(partitions)}
+        self.failures: dict[int, deque[Exception]] = {number: deque() for number in range(partitions)}
+        self.slow_close = 0.0
+        self.free = asyncio.Event()
+        self.free.set()
+        self.host = self.a_host()
+
+    def a_host(self, inbox_bytes: int = 1_000_000) -> PartitionHost:
+        """Make a member."""
+        return PartitionHost(self.broker, group="test.group", topics=[TOPIC], make_worker=lambda one: _Worker(self, one), inbox_bytes=inbox_bytes)
+
+    def write(self, count: int, partition: int = 0) -> None:
+        """Write records."""
+        self.broker.append([Output(TOPIC, b"k", b"v", (), partition) for _ in range(count)])
+
+    def commit(self, offset: int, partition: int = 0) -> None:
+        """Set the group's position."""
+        self.broker.positions("test.group")[TopicPartition(TOPIC, partition)] = Position(offset)
+
+    @asynccontextmanager
+    async def running(self, host: PartitionHost | None = None) -> AsyncIterator[asyncio.Task[None]]:
+        """Run a member until the block is left."""
+        member = host or self.host
+        task = asyncio.create_task(member.run())
+        try:
+            yield task
+        finally:
+            member.stop()
+            with suppress(Exception):
+                await task
+
+
+class _Broker(MemoryBroker):
+    def __init__(self, bench: Bench) -> None:
+        super().__init__()
+        self._bench = bench
+
+    def consumer(self, group: str) -> MemoryConsumer:
+        return _Consumer(self, group, self._bench)
+
+
+class _Consumer(MemoryConsumer):
+    def __init__(self, broker: MemoryBroker, group: str, bench: Bench) -> None:
+        super().__init__(broker, group)
+        self._bench = bench
+
+    def pause(self, partition: TopicPartition) -> None:
+        self._bench.log.append(f"pause {partition.partition}")
+        super().pause(partition)
+
+    def resume(self, partition: TopicPartition) -> None:
+        self._bench.log.append(f"resume {partition.partition}")
+        super().resume(partition)
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self._bench.log.append(f"seek {partition.partition} to {offset}")
+        super().seek(partition, offset)
+
+    async def committed(self, partition: TopicPartition) -> Position | None:
+        self._bench.log.append(f"read committed {partition.partition}")
+        return await super().committed(partition)
+
+    async def fetch(self, timeout_seconds: float) -> Mapping[TopicPartition, Sequence[Record]]:
+        found = await super().fetch(timeout_seconds)
+        await self._bench.free.wait()
+        return found
+
+
+class _Worker:
+    def __init__(self, bench: Bench, partition: TopicPartition) -> None:
+        self._bench = bench
+        self._number = partition.partition
+        self._mine: list[int] = []
+        bench.taken[self._number].append(self._mine)
+
+    async def open(self, read_committed: ReadCommitted, bounds: tuple[int, int]) -> int:
+        self._bench.log.append(f"fence {self._number}")
+        offset = start_offset(await read_committed(), bounds)
+        self._bench.log.append(f"restore {self._number}")
+        return offset
+
+    async def run(self, inbox: Inbox) -> None:
+        while True:
+            try:
+                records = await inbox.take(1_000_000, None)
+            except InboxClosedError:
+                self._bench.log.append(f"finish {self._number}")
+                await asyncio.sleep(self._bench.slow_close)
+                self._bench.log.append(f"finished {self._number}")
+                return
+            self._mine += [one.offset for one in records]
+            self._bench.log.append(f"take {self._number}")
+            if self._bench.failures[self._number]:
+                raise self._bench.failures[self._number].popleft()
+
+    async def close(self) -> None:
+        self._bench.log.append(f"close {self._number}")
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something holds; gives up after two minutes of the loop's own time."""
+    async with asyncio.timeout(120):
+        while not holds():  # noqa: ASYNC110 (what it waits for is not of our making)
+            await asyncio.sleep(0.05)
+
+
+@jumping
+async def test_fence_then_read_committed_then_seek_then_resume() -> None:
+    """A partition is fenced before its position is read, restored before it is placed, and placed before it is fetched."""
+    bench = Bench()
+    bench.write(5)
+    bench.commit(3)
+    async with bench.running():
+        await until(lambda: "take 0" in bench.log)
+    assert ["fence 0", "read committed 0", "restore 0", "seek 0 to 3", "resume 0", "take 0"] == bench.log[:6]
+    assert [[3, 4]] == bench.taken[0]
+
+
+@jumping
+async def test_a_new_group_starts_at_the_beginning() -> None:
+    """Without a position everything is read, once."""
+    bench = Bench()
+    bench.write(3)
+    async with bench.running():
+        await until(lambda: bench.taken[0] == [[0, 1, 2]])
+        bench.write(2)
+        await until(lambda: bench.taken[0] == [[0, 1, 2, 3, 4]])
+
+
+@jumping
+async def test_a_doubtful_outcome_rewinds_to_the_committed_offset() -> None:
+    """After Uncertain the worker is closed and a new one fences and reads again from the position, nothing between left out."""
+    bench = Bench()
+    bench.write(5)
+    bench.commit(2)
+    bench.failures[0].append(Uncertain("no answer"))
+    async with bench.running():
+        await until(lambda: len(bench.taken[0]) == 2 and bool(bench.taken[0][1]))
+    assert [[2, 3, 4], [2, 3, 4]] == bench.taken[0]
+    assert [
+        "take 0",
+        "pause 0",
+        "close 0",
+        "fence 0",
+        "read committed 0",
+        "restore 0",
+        "seek 0 to 2",
+        "resume 0",
+        "take 0",
+    ] == bench.log[5:14]
+
+
+@jumping
+async def test_a_rewind_waits_a_moment() -> None:
+    """A broker that is away is not asked in a tight loop."""
+    bench = Bench()
+    bench.write(1)
+    bench.failures[0].extend([Uncertain("away")] * 3)
+    started = asyncio.get_running_loop().time()
+    async with bench.running():
+        await until(lambda: len(bench.taken[0]) == 4 and bool(bench.taken[0][3]))
+    assert asyncio.get_running_loop().time() - started >= 3 * REOPEN_SECONDS
+
+
+@jumping
+async def test_what_was_fetched_before_a_rewind_is_not_delivered_after_it() -> None:
+    """A fetch that was under way when the partition was rewound has no part in what the new worker gets."""
+    bench = Bench()
+    bench.write(3)
+    bench.failures[0].append(Uncertain("no answer"))
+    async with bench.running():
+        await until(lambda: bench.host.ready)
+        bench.free.clear()
+        bench.write(2)
+        await until(lambda: bench.log.count("restore 0") == 2)
+        bench.free.set()
+        await until(lambda: len(bench.taken[0]) == 2 and len(bench.taken[0][1]) == 5)
+    assert [0, 1, 2, 3, 4] == bench.taken[0][1]
+
+
+@jumping
+async def test_whoever_is_fenced_gives_the_partition_up() -> None:
+    """A fenced partition is left alone while the other one goes on."""
+    bench = Bench(partitions=2)
+    bench.write(1, 0)
+    bench.write(1, 1)
+    bench.failures[0].append(Fenced("another instance has taken over"))
+    async with bench.running():
+        await until(lambda: "close 0" in bench.log and bench.taken[1] == [[0]])
+        bench.write(1, 0)
+        bench.write(1, 1)
+        await until(lambda: bench.taken[1] == [[0, 1]])
+        await asyncio.sleep(FENCED_SECONDS / 2)
+        assert [[0]] == bench.taken[0]
+        assert [SECOND] == bench.host.assigned
+        assert not bench.host.ready
+
+
+@jumping
+async def test_a_partition_that_nobody_took_is_taken_up_again() -> None:
+    """Who was fenced by a member that is gone, and still has the partition much later, takes it up again."""
+    bench = Bench()
+    bench.write(1)
+    bench.failures[0].append(Fenced("another instance has taken over"))
+    async with bench.running():
+        await until(lambda: bench.taken[0] == [[0], [0]])
+
+
+@jumping
+async def test_a_bug_ends_the_member() -> None:
+    """What is no broker's doubt is raised from run, after the worker was closed."""
+    bench = Bench()
+    bench.write(1)
+    bench.failures[0].append(ZeroDivisionError("a bug"))
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        await bench.host.run()
+    assert "close 0" in bench.log
+
+
+@jumping
+async def test_a_second_member_takes_over_where_the_first_committed() -> None:
+    """On a rebalance the first member finishes and closes before the second one fences; each partition has one owner."""
+    bench = Bench(partitions=2)
+    bench.write(2, 0)
+    bench.write(2, 1)
+    second = bench.a_host()
+    async with bench.running():
+        await until(lambda: bench.host.assigned == [FIRST, SECOND] and bool(bench.taken[1][0]))
+        bench.commit(2, 0)
+        bench.commit(1, 1)
+        before = len(bench.log)
+        async with bench.running(second):
+            await until(lambda: len(bench.host.assigned) == 1 == len(second.assigned) and bench.taken[1][-1] == [1])
+            after = bench.log[before:]
+            assert after.index("finished 1") < after.index("close 1") < after.index("fence 1")
+            assert {FIRST, SECOND} == {*bench.host.assigned, *second.assigned}
+        await until(lambda: bench.host.assigned == [FIRST, SECOND])
+
+
+@jumping
+async def test_a_worker_that_does_not_end_is_cancelled() -> None:
+    """Handing a partition on waits only so long; then the worker is cancelled and closed all the same."""
+    bench = Bench()
+    bench.slow_close = 10 * REVOKE_SECONDS
+    bench.write(1)
+    loop = asyncio.get_running_loop()
+    async with bench.running() as task:
+        await until(lambda: bench.taken[0] == [[0]])
+        asked = loop.time()
+        bench.host.stop()
+        await task
+    assert loop.time() - asked < 2 * REVOKE_SECONDS
+    assert "finished 0" not in bench.log
+    assert "close 0" == bench.log[-1]
+
+
+@jumping
+async def test_a_full_inbox_pauses_its_partition() -> None:
+    """Above the bound the partition is paused, and fetched again once the worker has taken half."""
+    bench = Bench()
+    bench.write(10)
+    host = bench.a_host(inbox_bytes=100)
+    async with bench.running(host):
+        await until(lambda: bench.taken[0] == [list(range(10))])
+        bench.write(1)
+        await until(lambda: bench.taken[0] == [list(range(11))])
+    assert ["seek 0 to 0", "resume 0", "pause 0", "resume 0", "take 0"] == bench.log[3:8]
+
+
+def test_the_start_is_the_committed_offset() -> None:
+    """Without one it is the first; where retention ran ahead, the first that is left; beyond the end it is an error that says so."""
+    assert 5 == start_offset(None, (5, 9))
+    assert 7 == start_offset(Position(7), (5, 9))
+    assert 9 == start_offset(Position(9), (5, 9))
+    assert 5 == start_offset(Position(2), (5, 9))
+    with pytest.raises(BrokerError, match="made anew"):
+        start_offset(Position(10), (5, 9))
+
+
+@jumping
+async def test_an_inbox_gives_slices_in_order() -> None:
+    """At least one record is given, and no more than the bytes asked for; nothing within the time is an empty list."""
+    inbox = Inbox(1_000_000, lambda: None)
+    records = [record(b"x" * 1_000, offset=number) for number in range(5)]
+    assert not inbox.put(records)
+    assert 5 == len(inbox)
+    assert [0] == [one.offset for one in await inbox.take(1, None)]
+    assert [1, 2] == [one.offset for one in await inbox.take(2_000, None)]
+    assert [3, 4] == [one.offset for one in await inbox.take(1_000_000, 0)]
+    assert [] == await inbox.take(1, 5)
+
+
+@jumping
+async def test_an_inbox_says_when_it_is_full_and_when_there_is_room() -> None:
+    """Above its bound put says so; room is told once, when less than half is left."""
+    told: list[int] = []
+    inbox = Inbox(10_000, lambda: told.append(len(inbox)))
+    thousand = record(b"x" * 744)  # with what else a record weighs
+    assert not inbox.put([thousand] * 10)
+    assert inbox.put([thousand])
+    await inbox.take(6_000, None)
+    assert [] == told
+    await inbox.take(1, None)
+    assert [4] == told
+    await inbox.take(3_000, None)
+    assert [4] == told
+
+
+@jumping
+async def test_a_closed_inbox_lets_go() -> None:
+    """What was not taken when it closes is gone, and whoever waits is told."""
+    inbox = Inbox(1_000, lambda: None)
+    waiting = asyncio.create_task(inbox.take(1, None))
+    await asyncio.sleep(0)
+    inbox.close()
+    with pytest.raises(InboxClosedError):
+        await waiting
+    full = Inbox(1_000, lambda: None)
+    full.put([record()])
+    full.close()
+    with pytest.raises(InboxClosedError):
+        await full.take(1, 0)
