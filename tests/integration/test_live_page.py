@@ -158,6 +158,11 @@ class Pipeline:
         self._write("ledger", ledger_key(processor, topic, record.partition), value, ())
 
 
+async def one_volume(minutes: int) -> list[dict[str, Any]]:
+    """Answer as the monitor does."""
+    return [{"source": "web", "event": "Order Completed", "verdict": "dropped", "reason": "duplicate", "counts": [1] * minutes}]
+
+
 @contextlib.asynccontextmanager
 async def served() -> AsyncIterator[str]:
     """Serve collector and live page on a free port.
@@ -188,7 +193,7 @@ async def served() -> AsyncIterator[str]:
             keys=lambda: {"demo": "web", "server-key": "server"},
             metrics=MemoryMetrics(),
             clock=clock,
-            routes=live_routes(feed, setup),
+            routes=live_routes(feed, setup, one_volume),
             stop=stop,
             listening=port.set_result,
         )
@@ -360,6 +365,14 @@ async def test_graph_counts(live: Open) -> None:
     tip = live.page.get_by_role("tooltip")
     await expect(tip).to_contain_text("1 duplicate")
     await expect(tip).to_contain_text("was seen from this source")
+
+
+async def test_volumes_by_minute(live: Open) -> None:
+    """The page shows what the monitor counted, with the reason of what did not pass."""
+    line = live.page.locator(".volumes li").first
+    await expect(line).to_contain_text("Order Completed")
+    await expect(line).to_contain_text("duplicate")
+    await expect(line.locator("b")).to_have_text("15")
 
 
 async def test_hostile_events_stay_text(live: Open) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from typing import Any, Final
 
 import typer
@@ -14,12 +13,11 @@ from pipeline.app.cli.options import JsonOption, examples
 from pipeline.app.cli.output import say, say_json, table
 from pipeline.app.processes.probe import is_ready, read_page
 from pipeline.app.processes.run_file import READY_PATHS, Run, StartedProcess, read_run
+from pipeline.app.processes.volumes import volume_lines
 from pipeline.app.settings import read_settings
 
 MINUTES: Final = 10
 SHOWN: Final = 12
-FIRST: Final = ("validate", "prepare")
-"""The processors that see every event first, in the topologies that come with the product: counting more of them would count events twice."""
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +56,7 @@ def status(*, as_json: JsonOption = False) -> None:
     volumes = described["volumes"]
     if volumes:
         say(f"\n[bold]Events a minute[/], over the last {MINUTES} minutes")
-        shown = [(one["source"], one["event"], one["verdict"], one["reason"], one["per_minute"]) for one in volumes[:SHOWN]]
+        shown = [(one["source"], one["event"], one["verdict"], one["reason"], round(sum(one["counts"]) / MINUTES, 1)) for one in volumes[:SHOWN]]
         table(("source", "event", "verdict", "reason", "a minute"), shown)
         if len(volumes) > SHOWN:
             say(f"and {len(volumes) - SHOWN} more lines with --json")
@@ -81,22 +79,8 @@ async def describe(run: Run) -> dict[str, Any]:
         "collector": f"http://127.0.0.1:{run.collector}",
         "ready": run.ready,
         "processes": processes,
-        "volumes": await _volumes(run),
+        "volumes": await volume_lines(run, MINUTES) or [],
     }
-
-
-async def _volumes(run: Run) -> list[dict[str, Any]]:
-    """Ask the monitor what the collector's events came to in the last minutes: one line for each source, event and reason, most first."""
-    monitor = next((process for process in run.processes if process.name == "monitor"), None)
-    answer = await read_page(monitor.port, f"/volumes.json?minutes={MINUTES}") if monitor is not None else None
-    counted: Counter[tuple[str, str, str, str]] = Counter()
-    for one in (answer or {}).get("series", []):
-        if one["processor"] in FIRST and one["verdict"] != "withheld":
-            counted[one["source"], one["event"] or one["type"], one["verdict"], one["reason"]] += sum(one["counts"])
-    return [
-        {"source": source, "event": event, "verdict": verdict, "reason": reason, "count": count, "per_minute": round(count / MINUTES, 1)}
-        for (source, event, verdict, reason), count in counted.most_common()
-    ]
 
 
 async def _process(process: StartedProcess) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -47,12 +47,19 @@ _GUARDS: Final = (
 )
 
 
-def live_routes(feed: LiveFeed, setup: Callable[[], Setup]) -> Routes:
+MINUTES_MOST: Final = 60
+
+Volumes = Callable[[int], Awaitable[list[dict[str, Any]] | None]]
+"""Gives the lines of the monitor for the last minutes (source, event, verdict, reason, counts by minute), or None where it does not run."""
+
+
+def live_routes(feed: LiveFeed, setup: Callable[[], Setup], volumes: Volumes) -> Routes:
     """Give the routes of the live page, for a listener on loopback.
 
     Args:
         feed: What the page shows; its `run` is the caller's to start.
         setup: Gives addresses and write key as they are now.
+        volumes: Gives what the monitor counted.
 
     Returns:
         Handlers by method and path.
@@ -76,17 +83,18 @@ def live_routes(feed: LiveFeed, setup: Callable[[], Setup]) -> Routes:
         return _json(found) if found is not None else _NOT_FOUND
 
     async def record(request: RouteRequest) -> Reply:
-        partition, offset = _query(request, "partition"), _query(request, "offset")
-        if not (partition.isdecimal() and offset.isdecimal() and len(partition) < 6 and len(offset) < 19):
-            return _NOT_FOUND
+        place = _place(request)
         try:
-            found = await feed.record(Place(_query(request, "topic"), int(partition), int(offset)))
+            found = await feed.record(place) if place is not None else None
         except BrokerError:
             found = None
         return _json(found) if found is not None else _NOT_FOUND
 
     async def shown_setup(_request: RouteRequest) -> Reply:
         return _json(setup_json(setup()))
+
+    async def shown_volumes(request: RouteRequest) -> Reply:
+        return _volume_lines(await volumes(_minutes(request)))
 
     return {
         ("GET", "/"): _for_this_machine(page),
@@ -95,6 +103,7 @@ def live_routes(feed: LiveFeed, setup: Callable[[], Setup]) -> Routes:
         ("GET", "/live/topology.json"): _for_this_machine(topology),
         ("GET", "/live/trail"): _for_this_machine(event),
         ("GET", "/live/record"): _for_this_machine(record),
+        ("GET", "/live/volumes.json"): _for_this_machine(shown_volumes),
         ("GET", "/live/setup.json"): _for_this_machine(shown_setup),
     }
 
@@ -137,6 +146,22 @@ def _file(files: dict[str, tuple[bytes, str]], name: str) -> Reply:
 
 def _json(body: Any) -> Reply:  # noqa: ANN401 (JSON)
     return Reply(200, orjson.dumps(body), headers=_GUARDS)
+
+
+def _volume_lines(lines: list[dict[str, Any]] | None) -> Reply:
+    return _json({"lines": lines}) if lines is not None else _NOT_FOUND
+
+
+def _place(request: RouteRequest) -> Place | None:
+    partition, offset = _query(request, "partition"), _query(request, "offset")
+    if not (partition.isdecimal() and offset.isdecimal() and len(partition) < 6 and len(offset) < 19):
+        return None
+    return Place(_query(request, "topic"), int(partition), int(offset))
+
+
+def _minutes(request: RouteRequest) -> int:
+    text = _query(request, "minutes")
+    return min(max(int(text), 1), MINUTES_MOST) if text.isdecimal() and len(text) < 5 else MINUTES_MOST
 
 
 def _query(request: RouteRequest, name: str) -> str:

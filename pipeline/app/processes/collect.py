@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 
@@ -15,6 +15,7 @@ from pipeline.app.live.setup import Setup
 from pipeline.app.processes.options import ProcessOptions, judges, prepare_process
 from pipeline.app.processes.probe import read_page
 from pipeline.app.processes.run_file import Run, read_run
+from pipeline.app.processes.volumes import volume_lines
 from pipeline.app.processes.work import until_stopped
 from pipeline.app.settings import read_schema
 from pipeline.assembly import write_keys
@@ -102,7 +103,13 @@ class _Collecting:
             return Reply(200, self._metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
 
         routes: Routes = {("GET", "/health/live"): live, ("GET", "/health/ready"): ready, ("GET", "/metrics"): exposition}
-        return {**live_routes(feed, self._setup), **routes} if self._options.host in LOOPBACK else routes
+        if self._options.host not in LOOPBACK:
+            return routes
+
+        async def volumes(minutes: int) -> list[dict[str, Any]] | None:
+            return await volume_lines(self._local_run(), minutes)
+
+        return {**live_routes(feed, self._setup, volumes), **routes}
 
     def _setup(self) -> Setup:
         key, source = next(iter(self._keys.items()), ("", ""))

@@ -5,10 +5,12 @@ import { mountEvents } from "/live/static/panels/events.js";
 import { mountGraph } from "/live/static/panels/graph.js";
 import { mountSend } from "/live/static/panels/send.js";
 import { mountSetup } from "/live/static/panels/setup.js";
+import { mountVolumes } from "/live/static/panels/volumes.js";
 
 export const PANELS = [
   { id: "graph", title: "Pipeline", place: "wide", mount: mountGraph },
   { id: "events", title: "Events", place: "main", mount: mountEvents },
+  { id: "volumes", title: "Events per minute", place: "side", mount: mountVolumes },
   { id: "send", title: "Send a test event", place: "side", mount: mountSend },
   { id: "setup", title: "Connect an app", place: "side", mount: mountSetup },
 ];

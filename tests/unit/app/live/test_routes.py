@@ -21,10 +21,15 @@ from pipeline.runtime.clock import SystemClock
 SETUP = Setup("demo", "web", "http://127.0.0.1:7070", "127.0.0.1:9092", "shop.raw")
 
 
+async def no_volumes(minutes: int) -> None:
+    """Answer as without a monitor."""
+    del minutes
+
+
 async def get(path: str, host: str = "localhost:7070", query: str = "") -> Reply:
     """Ask a live page of an empty pipeline."""
     feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
-    handler = find(live_routes(feed, lambda: SETUP), "GET", path)
+    handler = find(live_routes(feed, lambda: SETUP, no_volumes), "GET", path)
     assert handler is not None
     headers = {"host": host}
     reply = await handler(RouteRequest("GET", path, query, headers, b""))
@@ -80,7 +85,7 @@ async def test_stream() -> None:
     """A page that opens the stream is told the state of the stages first."""
     feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
     headers = {"host": "[::1]"}
-    reply = await live_routes(feed, lambda: SETUP)["GET", "/live/events"](RouteRequest("GET", "/live/events", "", headers, b""))
+    reply = await live_routes(feed, lambda: SETUP, no_volumes)["GET", "/live/events"](RouteRequest("GET", "/live/events", "", headers, b""))
     assert isinstance(reply, Stream)
     first = await anext(reply.chunks)
     assert first.startswith(b"event: stages\ndata: {")
@@ -116,3 +121,18 @@ def test_snippets_name_the_address_and_the_key() -> None:
     for snippet in shown["snippets"]:
         assert "127.0.0.1:9092" in snippet["text"] if snippet["id"] == "kafka" else "demo" in snippet["text"]
         assert "$" not in snippet["text"]
+
+
+async def test_volumes_are_those_of_the_monitor() -> None:
+    """The page gets the monitor's lines for as many minutes as it asks for, and 404 where no monitor runs."""
+    feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
+
+    async def volumes(minutes: int) -> list[dict[str, Any]]:
+        return [{"source": "web", "event": "Hello", "verdict": "passed", "reason": "", "counts": [0] * (minutes - 1) + [3]}]
+
+    handler = live_routes(feed, lambda: SETUP, volumes)["GET", "/live/volumes.json"]
+    headers: dict[str, Any] = {"host": "localhost:7070"}
+    reply = await handler(RouteRequest("GET", "/live/volumes.json", "minutes=2", headers, b""))
+    assert isinstance(reply, Reply)
+    assert orjson.loads(reply.body) == {"lines": [{"source": "web", "event": "Hello", "verdict": "passed", "reason": "", "counts": [0, 3]}]}
+    assert (await get("/live/volumes.json")).status == 404
