@@ -57,7 +57,7 @@ def test_what_a_page_declares_is_right(block: Block, tmp_path: Path) -> None:
         read_topology(str(file))
     elif value.keys() & {"workspace", "sources", "destinations", "storage"}:
         file = tmp_path / "workspace.yaml"
-        whole = {"workspace": "docs", "sources": [{"id": "web", "write_keys": ["key-of-web"]}, {"id": "server", "write_keys": ["key-of-server"]}], **value}
+        whole = {"workspace": "docs", "sources": [{"id": "web", "write_keys": ["key-of-web"]}], **value}
         file.write_text(yaml.safe_dump(whole), encoding="utf-8")
         read_workspace(file)
 
