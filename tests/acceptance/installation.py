@@ -76,8 +76,10 @@ class Installation:
             Seconds until it was ready.
 
         Raises:
-            RuntimeError: It ended, or was not ready after ten minutes.
+            RuntimeError: It ended, or was not ready after ten minutes, or something else answers on its port.
         """
+        if request(self.port, "GET", "/health/live").status:
+            raise RuntimeError(f"something else answers on port {self.port}; choose another one with --port")
         started = time.monotonic()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -128,7 +130,7 @@ class Installation:
             What it printed; a list where it prints one value a line.
         """
         printed = self.output([str(self.clone / ".venv/bin/headrace"), *arguments, "--json"]).decode()
-        return [json.loads(line) for line in printed.splitlines()] if arguments[0] == "tail" else json.loads(printed)
+        return [json.loads(line) for line in printed.split("\n") if line] if arguments[0] == "tail" else json.loads(printed)
 
     def interrupt(self, limit: float = 60) -> tuple[float, list[str]]:
         """Press Ctrl-C, as a terminal does: SIGINT to the whole foreground process group.
