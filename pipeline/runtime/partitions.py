@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 INBOX_BYTES: Final = 8 * 1024 * 1024
 """Input that waits for a partition's worker; above it the partition is paused."""
-FETCH_SECONDS: Final = 0.1
+FETCH_SECONDS: Final = 0.25
 REOPEN_SECONDS: Final = 0.5
 FENCED_SECONDS: Final = 30.0
 """Whoever is fenced has lost the partition and is told so within a session and a rebalance, 21 s. Who still has it after this was

@@ -39,6 +39,7 @@ class KafkaReader:
             isolation_level="read_committed",
             auto_offset_reset="none",
             max_partition_fetch_bytes=TOPIC_MESSAGE_BYTES,
+            fetch_max_wait_ms=1000,
         )
         try:
             await consumer.start()

@@ -78,7 +78,8 @@ class KafkaConsumer:
             heartbeat_interval_ms=HEARTBEAT_MS,
             rebalance_timeout_ms=15_000,
             max_partition_fetch_bytes=TOPIC_MESSAGE_BYTES,
-            fetch_max_wait_ms=500,
+            # A long poll ends at once when there is something; idle ones cost the broker. But a partition resumed meanwhile waits for its end.
+            fetch_max_wait_ms=1000,
             partition_assignment_strategy=(RoundRobinPartitionAssignor,),
         )
         self._consumer = consumer
