@@ -54,13 +54,15 @@ class Installation:
         clone: Folder of the clone.
         port: The collector's port.
         home: Home of its runs.
+        headrace: The command, where it is not the clone's own.
     """
 
-    def __init__(self, clone: Path, port: int, home: Path) -> None:
+    def __init__(self, clone: Path, port: int, home: Path, headrace: Sequence[str] = ()) -> None:
         self.clone = clone
         self.port = port
         self.home = home
         self.log = home.with_suffix(".log")
+        self._headrace = headrace
         foreign = ("HEADRACE_", "VIRTUAL_ENV", "PYTHON", "MAKE")
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
         self._environment |= {"HEADRACE_HOME": str(home), "HEADRACE_PORT": str(port)}
@@ -129,7 +131,7 @@ class Installation:
         Returns:
             What it printed; a list where it prints one value a line.
         """
-        printed = self.output([str(self.clone / ".venv/bin/headrace"), *arguments, "--json"]).decode()
+        printed = self.output([*(self._headrace or [str(self.clone / ".venv/bin/headrace")]), *arguments, "--json"]).decode()
         return [json.loads(line) for line in printed.split("\n") if line] if arguments[0] == "tail" else json.loads(printed)
 
     def interrupt(self, limit: float = 60) -> tuple[float, list[str]]:
