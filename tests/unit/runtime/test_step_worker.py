@@ -1,0 +1,276 @@
+"""A worker takes, judges and commits, transaction by transaction; what it cannot know to be done is not done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import pytest
+
+from pipeline.model.outcomes import Outcome
+from pipeline.model.record import Message, Output, Record, TopicPartition
+from pipeline.ports.broker import BrokerError, Fenced, Position, RecordRefused, Uncertain
+from pipeline.runtime.judgement import Plan
+from pipeline.runtime.partitions import Inbox
+from pipeline.runtime.step_worker import CRASHES_MOST, BreakerError, StepWorker
+from pipeline.testing import HandClock, MemoryMetrics, event, record
+from tests.unit.runtime.jumping import jumping
+
+PARTITION = TopicPartition("test.in", 2)
+
+
+class Bench:
+    """A worker between a transaction log and steps of the test's choice.
+
+    Attributes:
+        log: What the worker did to the outside, in order.
+        commits: Outputs and offset of each commit.
+        failure: What the next commit raises.
+    """
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.commits: list[tuple[list[Output], Position]] = []
+        self.failure: BrokerError | None = None
+        self.plan = a_plan(1)
+        self.newer: dict[int, asyncio.Future[Plan]] = {}
+        self.clock = HandClock(1_000)
+        self.metrics = MemoryMetrics()
+        self.worker = StepWorker(
+            PARTITION,
+            processor="filter",
+            group="test.filter",
+            prefix="test",
+            transactions=self,
+            plans=self,
+            state=_State(self.log),
+            clock=self.clock,
+            metrics=self.metrics,
+        )
+
+    async def start(self) -> None:
+        """Fence."""
+        self.log.append("fence")
+
+    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Mapping[TopicPartition, int]:
+        """Note a commit, or fail."""
+        assert "test.filter" == group
+        if self.failure is not None:
+            raise self.failure
+        self.log.append("commit")
+        self.commits.append((list(outputs), positions[PARTITION]))
+        return {TopicPartition("test.changelog", 2): 10 * len(self.commits)}
+
+    async def stop(self) -> None:
+        """Stop."""
+        self.log.append("stop")
+
+    def current(self) -> Plan:
+        """Give the plan."""
+        return self.plan
+
+    async def at_least(self, version: int) -> Plan:
+        """Wait for a version."""
+        self.log.append(f"wait for {version}")
+        return await self.newer[version]
+
+    @asynccontextmanager
+    async def running(self, *records: Record) -> AsyncIterator[tuple[asyncio.Task[None], Inbox]]:
+        """Run the worker over records until the block is left."""
+
+        async def committed() -> Position | None:
+            self.log.append("read committed")
+            return None
+
+        await self.worker.open(committed, (0, 0))
+        inbox = Inbox(8_000_000, lambda: None)
+        inbox.put(records)
+        task = asyncio.create_task(self.worker.run(inbox))
+        try:
+            yield task, inbox
+        finally:
+            inbox.close()
+            await asyncio.wait([task])
+            await self.worker.close()
+
+    def written(self) -> list[str]:
+        """Give the topics of what was committed, a text for each transaction."""
+        return [" ".join(output.topic.removeprefix("test.") for output in outputs) for outputs, _ in self.commits]
+
+
+class _State:
+    def __init__(self, log: list[str]) -> None:
+        self._log = log
+
+    async def restore(self) -> None:
+        self._log.append("restore")
+
+    def changes(self) -> list[Output]:
+        return [Output("test.changelog", None, b"c", (), 2)]
+
+    def committed(self, ends: Mapping[TopicPartition, int]) -> None:
+        self._log.append(f"state reflects {ends[TopicPartition('test.changelog', 2)]}")
+
+    def close(self) -> None:
+        self._log.append("close state")
+
+
+def a_plan(version: int, step: Any = None, *, trusted: bool = True) -> Plan:  # noqa: ANN401 (a step)
+    """Make a plan of one step."""
+    return Plan("test", version, (("filter", step or (lambda _message: None)),), {"main": "out", "dead": "dead.{stage}"}, trusted)
+
+
+def some(count: int, start: int = 0, **headers: bytes) -> list[Record]:
+    """Make records."""
+    return [record(event(messageId=f"m-{number}"), partition=2, offset=number, headers=headers) for number in range(start, start + count)]
+
+
+def crash(_message: Message) -> Outcome | None:
+    """Fail on everything."""
+    raise ZeroDivisionError
+
+
+async def settled() -> None:
+    """Let everything run that can."""
+    await asyncio.sleep(1)
+
+
+@jumping
+async def test_fenced_and_restored_before_work_and_state_follows_the_commit() -> None:
+    """The order of effects: fence, read the position, restore, commit, and only then the state."""
+    bench = Bench()
+    async with bench.running(*some(3)):
+        await settled()
+    assert ["fence", "read committed", "restore", "commit", "state reflects 10", "stop", "close state"] == bench.log
+
+
+@jumping
+async def test_a_transaction_holds_outputs_changelog_ledger_and_offset() -> None:
+    """When the input runs dry everything is committed at once, with the offset after the last input."""
+    bench = Bench()
+    async with bench.running(*some(3, start=5)) as (_, inbox):
+        await settled()
+        inbox.put(some(1, start=8))
+        await settled()
+    assert ["out out out changelog ledger", "out changelog ledger"] == bench.written()
+    assert [Position(8), Position(9)] == [position for _, position in bench.commits]
+    ledger = bench.commits[0][0][-1]
+    assert b"filter/in/2" == ledger.key
+    entry = orjson.loads(ledger.value or b"")
+    assert (5, 8, 3, 3, {"main": 3}, 1_000) == tuple(entry[name] for name in ("from", "to", "in", "passed", "lanes", "at"))
+
+
+@jumping
+async def test_under_load_a_transaction_ends_with_its_interval() -> None:
+    """While input keeps coming the transaction stays open for its interval, no longer."""
+    bench = Bench()
+
+    def slow(_message: Message) -> None:
+        bench.clock.move(bench.clock.now_ms() + 60)
+
+    bench.plan = a_plan(1, slow)
+    large = [one._replace(value=(one.value or b"") + b" " * 130_000) for one in some(6)]  # each fills a slice of its own
+    async with bench.running(*large):
+        await settled()
+    assert [Position(2), Position(4), Position(6)] == [position for _, position in bench.commits]
+
+
+@pytest.mark.parametrize("failure", [Uncertain("no answer"), Fenced("taken over"), RecordRefused("too large")])
+def test_what_is_not_committed_is_not_done(failure: BrokerError) -> None:
+    """After a failed commit the worker ends with the broker's error, counts it, and state reflects nothing."""
+
+    @jumping
+    async def run() -> None:
+        bench = Bench()
+        bench.failure = failure
+        async with bench.running(*some(1)) as (task, _):
+            await asyncio.wait([task])
+            assert failure is task.exception()
+        assert ["fence", "read committed", "restore", "stop", "close state"] == bench.log
+        assert {("headrace_transactions_total", ("filter", type(failure).__name__.lower().removeprefix("record"))): 1} == bench.metrics.sums
+
+    run()
+
+
+@jumping
+async def test_a_newer_version_is_waited_for() -> None:
+    """Records stamped with a version that is not known yet are judged by it once it is, never by an older one."""
+    bench = Bench()
+    bench.newer[2] = asyncio.get_running_loop().create_future()
+    async with bench.running(*some(1, config=b"1"), *some(1, start=1, config=b"2")):
+        await settled()
+        assert [] == bench.commits
+        bench.newer[2].set_result(a_plan(2))
+        await settled()
+        assert {b"2"} == {dict(output.headers)["config"] for output in bench.commits[0][0] if output.topic == "test.out"}
+
+
+@jumping
+async def test_anyones_version_is_not_waited_for() -> None:
+    """In a topic that anyone may write to, a version from the future, null or absurd, holds nothing up."""
+    bench = Bench()
+    bench.plan = a_plan(1, trusted=False)
+    strange = [record(offset=number)._replace(headers=(("config", value),)) for number, value in enumerate((b"99", None, b"9" * 5_000))]  # type: ignore[arg-type]  # Kafka lets a header be null
+    async with bench.running(*strange):
+        await settled()
+    assert [Position(3)] == [position for _, position in bench.commits]
+
+
+@jumping
+async def test_steps_that_crash_on_everything_stop_the_processor() -> None:
+    """When nothing has succeeded and so many have crashed, the processor stops with its lag kept instead of killing all of it."""
+    bench = Bench()
+    bench.plan = a_plan(1, crash)
+    async with bench.running(*some(CRASHES_MOST)) as (task, _):
+        await asyncio.wait([task])
+        assert isinstance(task.exception(), BreakerError)
+    assert [] == bench.commits
+
+
+@jumping
+async def test_crashes_add_up_over_transactions() -> None:
+    """Fewer crashes than that die one by one, until they are as many."""
+    bench = Bench()
+    bench.plan = a_plan(1, crash)
+    async with bench.running(*some(CRASHES_MOST - 1)) as (task, inbox):
+        await settled()
+        assert [Position(CRASHES_MOST - 1)] == [position for _, position in bench.commits]
+        inbox.put(some(1, start=CRASHES_MOST - 1))
+        await asyncio.wait([task])
+        assert isinstance(task.exception(), BreakerError)
+    assert 1 == len(bench.commits)
+
+
+@jumping
+async def test_one_success_keeps_the_processor_going() -> None:
+    """Where something has succeeded under this version, crashes are poison of their own and stop nothing."""
+    bench = Bench()
+
+    def mostly_crash(message: Message) -> None:
+        if message.body["messageId"] != "m-0":
+            raise ZeroDivisionError
+
+    bench.plan = a_plan(1, mostly_crash)
+    async with bench.running(*some(1)) as (task, inbox):
+        await settled()
+        for start in (1, CRASHES_MOST + 1):
+            inbox.put(some(CRASHES_MOST, start=start))
+            await settled()
+        assert not task.done()
+    assert 2 * CRASHES_MOST + 1 == bench.commits[-1][1].offset
+
+
+@jumping
+async def test_a_new_version_has_to_succeed_anew() -> None:
+    """What succeeded under the last version says nothing about this one."""
+    bench = Bench()
+    async with bench.running(*some(1)) as (task, inbox):
+        await settled()
+        bench.plan = a_plan(2, crash)
+        inbox.put(some(CRASHES_MOST, start=1))
+        await asyncio.wait([task])
+        assert isinstance(task.exception(), BreakerError)
+    assert [Position(1)] == [position for _, position in bench.commits]
