@@ -1,0 +1,84 @@
+"""Odd JSON becomes what one table says: exact where it can be, replaced and counted where not, never changed in silence."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.model.json_text import decode, encode
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXT, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(VALUES)
+def test_what_is_written_reads_the_same(value: Any) -> None:  # noqa: ANN401 (any JSON value)
+    """Any JSON value survives writing and reading, with nothing replaced; types do too."""
+    found = decode(encode(value))
+    assert (value, 0) == found
+    assert repr(value) == repr(found.value)
+
+
+@given(VALUES)
+def test_writing_is_stable(value: Any) -> None:  # noqa: ANN401 (any JSON value)
+    """What was read and written once is the same bytes from then on."""
+    text = encode(value)
+    assert text == encode(decode(text).value)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "replaced"),
+    [
+        (b"9007199254740993", 2**53 + 1, 0),
+        (b"18446744073709551615", 2**64 - 1, 0),
+        (b"18446744073709551616", 2**64, 0),
+        (b"-9223372036854775809", -(2**63) - 1, 0),
+        (b"1180591620717411303424", 2**70, 0),
+        (b"[NaN,Infinity,-Infinity]", [None, None, None], 3),
+        (b'{"a":1e400,"b":-1e400}', {"a": None, "b": None}, 2),
+        (b"1e-400", 0.0, 0),
+        (b'"\\ud800"', "\ufffd", 1),
+        (b'{"\\udc00a":["\\ud83d\\ude00","\\ud83d"]}', {"\ufffda": ["😀", "\ufffd"]}, 2),
+        (b'"a\\u0000b"', "a\x00b", 0),
+        (b'{"a":1,"a":2}', {"a": 2}, 0),
+        (b" \n{} ", {}, 0),
+        (b"-0.0", -0.0, 0),
+    ],
+)
+def test_the_table(text: bytes, value: Any, replaced: int) -> None:  # noqa: ANN401 (any JSON value)
+    """Each row of the module's table, by example."""
+    found = decode(text)
+    assert (value, replaced) == found
+    assert math.copysign(1, found.value) == math.copysign(1, value) if isinstance(value, float) else type(value) is type(found.value)
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b" ", b"{", b"[1,]", b"{'a':1}", b"\xff", b'"\xed\xa0\x80"', b"nan", b"01", b"1 2", b"\xef\xbb\xbf{}", b'"\t"']
+)
+def test_what_is_no_json_is_refused(text: bytes) -> None:
+    """Text that is not JSON, or not UTF-8, is no event."""
+    with pytest.raises(ValueError, match=r".+"):
+        decode(text)
+
+
+def test_depth_is_refused_not_fatal() -> None:
+    """Nesting beyond what can be read is refused as any other text that is no event."""
+    for text in (b"[" * 200_000, b"[" * 200_000 + b"]" * 200_000, b'{"a":' * 100_000 + b"1" + b"}" * 100_000):
+        with pytest.raises(ValueError, match=r".+"):
+            decode(text)
+
+
+def test_an_integer_does_not_change_its_neighbours() -> None:
+    """Beside an integer that needs the exact reader, everything else reads as without it."""
+    plain = b'{"a":1.10,"b":"\xc5\xbc","c":[true,null,1e3],"d":-0.0}'
+    big = plain[:-1] + b',"n":1180591620717411303424}'
+    assert {**decode(plain).value, "n": 2**70} == decode(big).value
+    assert encode(decode(plain).value)[:-1] == encode(decode(big).value)[: len(encode(decode(plain).value)) - 1]
