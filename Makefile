@@ -5,6 +5,7 @@ SHELL := /bin/bash
 
 PYTHON ?= python3
 BIN := .venv/bin
+TODAY := $(shell date +%F)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-virtualenv --progress-bar off
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
@@ -21,12 +22,21 @@ run: env ## Start everything on this machine: Kafka, collector, processors, live
 env: $(RUNTIME) ## Make .venv with what `headrace` needs, from the lock
 
 ##@ Test
-.PHONY: test unit
+.PHONY: test unit sdks acceptance faults
 test: $(DEV) ## Run all tests but the fault tests, on a real Kafka
 	$(BIN)/pytest -m "not faults"
 
 unit: $(DEV) ## Run the tests that need no process beside them
 	$(BIN)/pytest -m "not faults and not integration and not browser and not sdk and not acceptance"
+
+sdks: $(DEV) ## Send with the real SDKs (needs node and npm)
+	$(BIN)/pytest -m sdk
+
+acceptance: $(DEV) ## Use a fresh clone as a new user would, with 10,000 calls of real SDKs (needs node, npm, kcat)
+	$(BIN)/python -m tests.acceptance.carry_events --json benchmarks/results/acceptance-$(TODAY).json $(ARGS)
+
+faults: $(DEV) ## Kill, stop and starve processes on a real Kafka; HEADRACE_FAULT_KILLS=1 for the short form
+	HEADRACE_FAULT_REPORT=benchmarks/results/faults-$(TODAY).md $(BIN)/pytest -m faults -s
 
 ##@ Check
 .PHONY: check fmt lint type arch

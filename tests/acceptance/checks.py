@@ -67,6 +67,7 @@ class Checks:
         """
         done = sum("check" in row for row in self._rows)
         if report is not None:
+            report.parent.mkdir(parents=True, exist_ok=True)
             report.write_bytes(orjson.dumps({"checks": done, "failed": self.failed, "rows": self._rows}, option=orjson.OPT_INDENT_2))
         print(f"\n{done} checks, {self.failed} failed", file=sys.stdout if not self.failed else sys.stderr, flush=True)
         for row in self._rows:

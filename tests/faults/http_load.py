@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-BATCH = 10
+BATCH = 20
 USERS = 200
 
 
