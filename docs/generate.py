@@ -25,7 +25,7 @@ from pipeline.registry import DESTINATION_TYPES, ENRICHMENTS, STEPS, STORAGE_TYP
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 REFERENCE: Final = ROOT / "docs" / "reference"
-MARK: Final = "<!-- Written by `make docs` from the code; change the code, not this page. -->\n"
+MARK: Final = "\n<!-- Written by `make docs` from the code; change the code, not this page. -->\n"
 _HOUR_MS: Final = 3_600_000
 
 
@@ -196,7 +196,7 @@ def pages() -> dict[str, str]:
         "commands.md": commands_page(),
         **{f"destinations/{one.slug}.md": destination_page(one) for one in DESTINATION_TYPES.values()},
     }
-    return {path: MARK + text for path, text in written.items()}
+    return {path: text + MARK for path, text in written.items()}
 
 
 def stale(folder: Path = REFERENCE) -> list[str]:

@@ -17,7 +17,8 @@ def on_config(config: Any) -> Any:  # noqa: ANN401 (mkdocs' own type, which the 
     """
     folder = Path(config["docs_dir"])
     for title, place in (("Destinations", "reference/destinations"), ("Decisions", "adr")):
-        found = sorted(path.relative_to(folder).as_posix() for path in (folder / place).glob("*.md"))
+        names = [path.relative_to(folder).as_posix() for path in (folder / place).glob("*.md")]
+        found = sorted(names, key=lambda name: (not name.endswith("README.md"), name))  # the overview of a folder goes first
         if found:
             config["nav"].append({title: found})
     return config

@@ -6,8 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +28,7 @@ BLOCK_SECONDS = 60.0
 SHOWN_SECONDS = 30.0
 """How long a command may take to print what its page says: events reach the lake and the tools within seconds, not at once."""
 TOOLS = ("kcat",)
+CHROMIUM = shutil.which("chromium")
 
 _WRAPPED = """\
 set -euo pipefail
@@ -85,6 +89,8 @@ def test_every_command_of_the_page_works(page: Path, run: Run) -> None:
     blocks = [block for block in blocks_of(page) if not block.not_run]
     state = run.folder / f"{page.stem}.state"
     for block, after in zip_longest(blocks, blocks[1:]):
+        if block.language == "html" and CHROMIUM:
+            _open(block, run, state)
         if block.language not in ("bash", "python") or _lacks_a_tool(block):
             continue
         expected = after.text if after is not None and (after.language, after.title) == ("text", "prints") else ""
@@ -93,6 +99,26 @@ def test_every_command_of_the_page_works(page: Path, run: Run) -> None:
 
 def _lacks_a_tool(block: Block) -> bool:
     return any(tool in block.text and shutil.which(tool) is None for tool in TOOLS)
+
+
+def _open(block: Block, run: Run, state: Path) -> None:
+    """Open the page in Chromium from another origin; the event that it sends is in the lake then."""
+    site = run.folder / "site"
+    site.mkdir(exist_ok=True)
+    (site / "index.html").write_text(f"<!doctype html><title>A page</title>{block.text.replace('7070', str(run.port))}", encoding="utf-8")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(site))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}/"
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={run.folder / 'chromium'}", "--virtual-time-budget=5000"]
+        subprocess.run([str(CHROMIUM), *flags, "--dump-dom", address], check=True, capture_output=True, timeout=BLOCK_SECONDS)
+        server.shutdown()
+    query = f"headrace query \"select event_text, context_page_title from tracks where context_page_url = '{address}'\"\n"  # noqa: S608 (our own address)
+    _check(block._replace(language="bash", text=query), "Newsletter Joined A page", run, state)
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the signature of the standard library)
+        """Say nothing."""
 
 
 def _check(block: Block, expected: str, run: Run, state: Path) -> None:
