@@ -65,6 +65,12 @@ docs: $(DEV) ## Write the reference pages from the code and build the site into 
 docs-check: $(DEV) ## Fail when a reference page is stale
 	$(BIN)/python -m docs.generate --check
 
+##@ Show
+.PHONY: screenshots
+screenshots: $(DEV) ## Take the pictures of the README anew, from a real run with traffic (needs Chromium; about two minutes)
+	$(BIN)/python docs/screenshots.py
+	$(BIN)/headrace topology show --format svg >docs/images/topology.svg
+
 ##@ Keep
 .PHONY: lock clean
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \

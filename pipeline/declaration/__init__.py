@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from pipeline.declaration.config import ConfigFold, config_records
 from pipeline.declaration.graph import describe, mermaid
+from pipeline.declaration.picture import svg
 from pipeline.declaration.problems import DeclarationError, Problem, did_you_mean
 from pipeline.declaration.references import Reference, is_reference, references_in
 from pipeline.declaration.rules import TypeRules, WorkspaceRules
@@ -37,4 +38,5 @@ __all__ = [
     "load_workspace",
     "mermaid",
     "references_in",
+    "svg",
 ]

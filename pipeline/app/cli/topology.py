@@ -9,7 +9,7 @@ import typer
 
 from pipeline.app.cli.options import examples
 from pipeline.app.declared import read_topology
-from pipeline.declaration import describe, mermaid
+from pipeline.declaration import describe, mermaid, svg
 
 
 class Format(StrEnum):
@@ -17,6 +17,7 @@ class Format(StrEnum):
 
     TEXT = "text"
     MERMAID = "mermaid"
+    SVG = "svg"
 
 
 def register(app: typer.Typer) -> None:
@@ -37,4 +38,5 @@ def show(
     """Draw a topology, after checking it: a wrong one is refused with line and hint."""
     checked = read_topology(topology)
     # Printed as it is: the text is compared, and fed to other tools.
-    print(describe(checked) if form is Format.TEXT else mermaid(checked), end="")
+    draw = {Format.TEXT: describe, Format.MERMAID: mermaid, Format.SVG: svg}[form]
+    print(draw(checked), end="")
