@@ -57,6 +57,7 @@ class KafkaConsumer:
         self._client_id = client_id
         self._consumer: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
+        self._connecting = asyncio.Lock()
 
     @property
     def _client(self) -> AIOKafkaConsumer:
@@ -116,22 +117,37 @@ class KafkaConsumer:
 
     async def committed(self, partition: TopicPartition) -> Position | None:
         """Read the group's committed position, or None where there is none."""
-        if self._admin is None:
-            self._admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
-            await self._admin.start()
         key = KafkaTopicPartition(*partition)
+        doubt: object = ""
         for attempt in range(COMMITTED_ATTEMPTS):
+            if attempt:  # a new group, and one whose coordinator has moved or starts again, has none for a moment
+                await asyncio.sleep(0.1 * 2 ** (attempt - 1))
             try:
-                found = await self._admin.list_consumer_group_offsets(self._group, partitions=[key])
-            except KafkaError as error:
-                if attempt + 1 < COMMITTED_ATTEMPTS:  # a new group has no coordinator for a moment
-                    await asyncio.sleep(0.1 * 2**attempt)
-                    continue
-                reason = f"cannot read the committed offset of {self._group} for {partition}: {error}"
-                raise BrokerError(reason) from error
+                admin = await self._connected_admin()
+                found = await admin.list_consumer_group_offsets(self._group, partitions=[key])
+            except (KafkaError, OSError) as error:
+                doubt = error
+                continue
             position = found.get(key)
-            return None if position is None or position.offset < 0 else Position(position.offset, position.metadata or "")
-        return None
+            if position is not None:
+                return None if position.offset < 0 else Position(position.offset, position.metadata or "")
+            # Who knows that there is none says -1. An answer without the partition is an error of the whole group (it is being loaded, or
+            # has moved) that aiokafka 0.14 does not look at; taken for "none" it would have everything read again.
+            doubt = "its coordinator does not know yet"
+        reason = f"cannot read the committed offset of {self._group} for {partition}: {doubt}"
+        raise BrokerError(reason)
+
+    async def _connected_admin(self) -> AIOKafkaAdminClient:
+        async with self._connecting:
+            if self._admin is None:
+                admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+                try:
+                    await admin.start()
+                except (KafkaError, OSError):
+                    await admin.close()
+                    raise
+                self._admin = admin
+            return self._admin
 
     async def bounds(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, tuple[int, int]]:
         """Read first and end offset (read_committed) of partitions."""
