@@ -26,6 +26,7 @@ from pipeline.registry import DESTINATION_TYPES, ENRICHMENTS, STEPS, STORAGE_TYP
 ROOT: Final = Path(__file__).resolve().parents[1]
 REFERENCE: Final = ROOT / "docs" / "reference"
 MARK: Final = "\n<!-- Written by `make docs` from the code; change the code, not this page. -->\n"
+TOPOLOGIES: Final = ("default", "fused")
 _HOUR_MS: Final = 3_600_000
 
 
@@ -130,7 +131,7 @@ def topology_page() -> str:
     text += "\n## A processor\n\n" + _fields(schema["$defs"]["processor"], schema["$defs"])
     text += "\n## Steps\n\n" + table(("step", "lanes", "what it decides"), steps)
     text += "\n## Enrichments\n\n" + table(("enrichment", "what it does"), enrichments)
-    for name in ("default", "fused"):
+    for name in TOPOLOGIES:
         text += f"\n## `{name}`\n\nWhat `headrace topology show {name}` prints.\n\n```text\n{describe(read_topology(name))}```\n"
     return text
 
