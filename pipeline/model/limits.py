@@ -22,6 +22,12 @@ MESSAGE_ID_CHARACTERS: Final = 100
 """Longest message id."""
 TOPIC_MESSAGE_BYTES: Final = 2 * 1024 * 1024
 """Largest record that a topic takes, so that a dead letter with its headers always fits."""
+LETTER_BYTES: Final = TOPIC_MESSAGE_BYTES - 256 * 1024
+"""Largest value that fits into a topic together with the largest key and headers."""
+HEADERS_BYTES: Final = 64 * 1024
+"""Most bytes of headers, names and values, that a producer to `raw` may give a record."""
+KEY_BYTES: Final = 8 * 1024
+"""Longest key that a dead letter keeps."""
 DETAIL_BYTES: Final = 1024
 """Longest detail of a dead letter."""
 ANSWER_BYTES: Final = 1024

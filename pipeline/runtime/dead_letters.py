@@ -19,8 +19,11 @@ def dead_letter(record: Record, *, topic: str, stage: str, reason: str, detail: 
         at_ms: Time of the failure, milliseconds since the epoch.
 
     Returns:
-        The record, with the input's own headers first. A record that died before keeps the time of its first failure.
+        The record, with the input's own headers first. A record that died before keeps the time of its first failure. What a topic
+        could not take is left out, and the detail says so: a letter that the broker refuses would stop its partition for ever.
     """
+    record, left_out = _fitting(record)
+    detail = f"{left_out}{detail}"
     own = tuple(pair for pair in record.headers if not pair[0].startswith("dead_"))
     first = next((value for name, value in record.headers if name == headers.DEAD_FIRST_FAILURE), b"%d" % at_ms)
     attempt = next((value for name, value in record.headers if name == headers.ATTEMPT), b"0")
@@ -42,3 +45,34 @@ def dead_letter(record: Record, *, topic: str, stage: str, reason: str, detail: 
             (headers.DEAD_CONFIG, b"%d" % config),
         ),
     )
+
+
+def _fitting(record: Record) -> tuple[Record, str]:
+    """Cut a record that a foreign producer made too large for a dead letter; says what was left out."""
+    key, value, size = record.key, record.value, headers_size(record)
+    parts = []
+    if size > 2 * limits.HEADERS_BYTES:  # the pipeline adds its own to what a producer may give
+        parts.append(f"its {size} bytes of headers are left out")
+        record = record._replace(headers=())
+    if key is not None and len(key) > limits.KEY_BYTES:
+        parts.append(f"its key of {len(key)} bytes is left out")
+        record = record._replace(key=None)
+    if value is not None and len(value) > limits.LETTER_BYTES:
+        parts.append(f"only the first {limits.LETTER_BYTES} of its {len(value)} bytes are kept")
+        record = record._replace(value=value[: limits.LETTER_BYTES])
+    return record, f"({', '.join(parts)}) " if parts else ""
+
+
+def headers_size(record: Record) -> int:
+    """Add up the bytes of a record's headers.
+
+    Args:
+        record: The record.
+
+    Returns:
+        Bytes of names and values; a header's value may be null.
+    """
+    size = 0
+    for name, value in record.headers:
+        size += len(name) + (len(value) if value else 0)
+    return size

@@ -13,12 +13,13 @@ from typing import Any
 import orjson
 
 from pipeline.model import headers as names
+from pipeline.model import limits
 from pipeline.model.json_text import decode, encode
 from pipeline.model.ledger import Row, Tally
 from pipeline.model.outcomes import Blocked, Dead, Drop, Emits, Outcome, Step
 from pipeline.model.record import Message, Output, Record
 from pipeline.model.topics import topic_name
-from pipeline.runtime.dead_letters import dead_letter
+from pipeline.runtime.dead_letters import dead_letter, headers_size
 
 _log = logging.getLogger(__name__)
 
@@ -126,6 +127,10 @@ def _run(message: Message, plan: Plan, judged: Judged) -> tuple[str, Outcome | N
 def _parsed(record: Record, plan: Plan, judged: Judged, at_ms: int) -> Message | None:
     headers = dict(record.headers)
     value = record.value
+    if not plan.trusted and (fault := _unfit(record)):
+        _dead(record, plan.steps[0][0], fault, plan, judged, at_ms)
+        judged.tally.rows[Row("", "", "", "dead", fault.reason, "")] += 1
+        return None
     try:
         body = orjson.loads(value or b"") if plan.trusted and EXACT not in headers else decode(value or b"").value
     except ValueError:
@@ -133,8 +138,18 @@ def _parsed(record: Record, plan: Plan, judged: Judged, at_ms: int) -> Message |
         _dead(record, stage, Dead("invalid_json", "the value is not JSON"), plan, judged, at_ms)
         judged.tally.rows[Row("", "", "", "dead", "invalid_json", "")] += 1
         return None
-    source = headers.get(names.SOURCE)
+    source = headers.get(names.SOURCE) if plan.trusted else None  # elsewhere it is anyone's text, of any length, until validate knows it
     return Message(body, record.key, headers, record, source.decode("utf-8", "replace") if source is not None else "")
+
+
+def _unfit(record: Record) -> Dead | None:
+    """Say what anyone may write that no topic could take with our headers beside it; to fail on it would stop the partition for ever."""
+    if record.value is not None and len(record.value) > limits.LETTER_BYTES:
+        return Dead("event_too_large", f"{len(record.value)} bytes")
+    size = headers_size(record)
+    if size > limits.HEADERS_BYTES:
+        return Dead("event_too_large", f"{size} bytes of headers, of which a producer may give {limits.HEADERS_BYTES}")
+    return None
 
 
 def _row(message: Message, verdict: Any, reason: str = "", destination: str = "") -> Row:  # noqa: ANN401 (a literal of the row)
