@@ -96,6 +96,13 @@ def test_the_pages_have_no_dead_links() -> None:
     assert [] == [link for link in links if "://" not in link and not (ROOT / link).exists()]
 
 
+def test_the_glossary_is_in_order() -> None:
+    """Each word stands once, in the order of the alphabet."""
+    rows = (ROOT / "docs" / "guide" / "glossary.md").read_text(encoding="utf-8").splitlines()
+    words = [row.split("|")[1].strip() for row in rows if row.startswith("| ")][1:]
+    assert words == sorted(set(words), key=str.lower)
+
+
 def test_the_reference_is_what_the_code_says() -> None:
     """`make docs-check` finds nothing stale."""
     done = subprocess.run([sys.executable, "-m", "docs.generate", "--check"], cwd=ROOT, check=False, capture_output=True, text=True, timeout=60)
