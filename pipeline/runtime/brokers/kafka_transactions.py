@@ -109,11 +109,15 @@ class KafkaTransactions:
         by_partition = await self._placement.placed(producer, outputs)
         await producer.begin_transaction()
         sent: list[tuple[TopicPartition, int, Awaitable[Any]]] = []
-        for partition, records in by_partition.items():
-            await append_batches(producer, partition, records, sent)
+        interrupted: Exception | None = None
+        try:
+            for partition, records in by_partition.items():
+                await append_batches(producer, partition, records, sent)
+        except IllegalOperation as error:  # the transaction has failed in the background; what was sent until then says why
+            interrupted = error
         ends: dict[TopicPartition, int] = {}
         results = await asyncio.gather(*(future for _, _, future in sent), return_exceptions=True)
-        failure = next((result for result in results if isinstance(result, BaseException)), None)
+        failure = next((result for result in results if isinstance(result, BaseException)), interrupted)
         if failure is not None:
             if not isinstance(failure, ProducerFenced):  # then there is nothing left to abort, and aiokafka asserts that nobody tries
                 await producer.abort_transaction()
