@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from pipeline.model.outcomes import Step
@@ -10,11 +11,13 @@ from pipeline.model.workspace import Workspace
 from pipeline.runtime.configuration import Configuration
 from pipeline.runtime.judgement import Plan
 
+_log = logging.getLogger(__name__)
+
 BuildSteps = Callable[[Workspace], tuple[tuple[str, Step], ...]]
 
 
 class ConfiguredPlans:
-    """The plan for the newest configuration; the worker swaps it between two slices.
+    """The plan for the newest configuration; the worker swaps it between two slices, and keeps the last good one.
 
     Args:
         processor: What the topology declares.
@@ -27,6 +30,7 @@ class ConfiguredPlans:
         self._configuration = configuration
         self._build = build
         self._plan: Plan | None = None
+        self._refused = 0
 
     def current(self) -> Plan:
         """Give the plan for the version in force.
@@ -45,8 +49,17 @@ class ConfiguredPlans:
         return self._for(await self._configuration.at_least(version))
 
     def _for(self, workspace: Workspace) -> Plan:
-        if self._plan is None or self._plan.version != workspace.version:
-            self._plan = Plan(
-                workspace.name, workspace.version, self._build(workspace), self._processor.lanes, trusted=self._processor.input != "raw"
-            )
+        plan = self._plan
+        if plan is not None and workspace.version in (plan.version, self._refused):
+            return plan
+        try:
+            steps = self._build(workspace)
+        except Exception as error:
+            if plan is None:
+                raise
+            # What stops a build may be this machine's alone (a missing file, an older release): the events must not stop with it.
+            _log.error("Version %d cannot be put to work: %s; version %d stays in force.", workspace.version, error, plan.version)
+            self._refused = workspace.version
+            return plan
+        self._plan = Plan(workspace.name, workspace.version, steps, self._processor.lanes, trusted=self._processor.input != "raw")
         return self._plan

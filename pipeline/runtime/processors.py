@@ -93,8 +93,6 @@ class ProcessorRunner:
             Exception: Whatever ended a member: a bug, or a topic that cannot be read.
         """
         self._configuration.on_change(lambda _workspace: self._changed.set())
-        await self._configuration.at_least(1)
-        self._changed.set()
         try:
             while not self._stopping:
                 if self._changed.is_set():

@@ -169,3 +169,15 @@ async def test_a_missing_topic_ends_the_processor() -> None:
         bench.apply("crm")
         with pytest.raises(BrokerError, match="routed"):
             await task
+
+
+@jumping
+async def test_it_stops_before_the_first_configuration() -> None:
+    """A process that is told to end while nothing is declared yet ends."""
+    bench = Bench()
+    task = asyncio.create_task(bench.runner.run())
+    await asyncio.sleep(1)
+    bench.runner.stop()
+    await asyncio.wait([task], timeout=60)
+    assert task.done()
+    task.result()
