@@ -8,10 +8,12 @@ from xml.sax.saxutils import escape
 from pipeline.declaration.topology import MAIN
 from pipeline.model.topology import Processor, Topology
 
-_COLUMN: Final = 150
+_COLUMN: Final = 117
 _ROW: Final = 78
-_WIDTH: Final = 126
-_MARGIN: Final = 20
+_WIDTH: Final = 100
+_MARGIN: Final = 16
+_LONG: Final = 14
+"""Characters of a topic's name that fit on one line."""
 _FONT: Final = "ui-sans-serif, system-ui, sans-serif"
 _INK, _MUTED, _LINE, _ACCENT, _BAD = "#10222b", "#55707e", "#c9d6dd", "#0b6e8f", "#b3261e"
 
@@ -80,7 +82,7 @@ def _layout(topology: Topology) -> tuple[dict[str, _Node], list[_Edge]]:
             # Dead letters hang below their processor: one pill for all would draw a line from everywhere to it.
             target = f"t:{topic}" if lane != "dead" else f"{processor.name}:{topic}"
             known = target in nodes
-            place(target, lane if lane not in (MAIN, topic, "dead") else "", "dead" if lane == "dead" else "topic", column + (lane != "dead"))
+            place(target, "", "dead" if lane == "dead" else "topic", column + (lane != "dead"))
             edges.append(_Edge(name, target, back=known and nodes[target].column <= column))
     for processor in topology.processors.values():
         retried = f"t:{processor.input}.retry"
@@ -91,26 +93,27 @@ def _layout(topology: Topology) -> tuple[dict[str, _Node], list[_Edge]]:
 
 def _detail(processor: Processor) -> str:
     if processor.for_each:
-        return f"one for each {processor.for_each}"
+        return f"for each {processor.for_each}"
     return " → ".join(processor.steps) if len(processor.steps) > 1 else ""
 
 
 def _box(node: _Node) -> str:
-    name = escape(node.name.partition(":")[2])
+    name = node.name.partition(":")[2]
     processor = node.kind == "processor"
     stroke = _ACCENT if processor else _BAD if node.kind == "dead" else _LINE
     fill = "#eef6f9" if processor else "#fdf3f2" if node.kind == "dead" else "#f6f8f9"
-    radius = 9 if processor else 22
-    size, weight = (13, 600) if processor else (10.5, 400)
-    middle = node.x + _WIDTH // 2
-    text_y = node.y + (20 if node.detail else 27)
-    lines = [
-        f'<rect x="{node.x}" y="{node.y}" width="{_WIDTH}" height="44" rx="{radius}" fill="{fill}" stroke="{stroke}"/>',
-        f'<text x="{middle}" y="{text_y}" text-anchor="middle" font-size="{size}" font-weight="{weight}" fill="{_INK}">{name}</text>',
-    ]
-    if node.detail:
-        lines.append(f'<text x="{middle}" y="{node.y + 35}" text-anchor="middle" font-size="9.5" fill="{_MUTED}">{escape(node.detail)}</text>')
-    return "".join(lines)
+    box = f'<rect x="{node.x}" y="{node.y}" width="{_WIDTH}" height="44" rx="{9 if processor else 20}" fill="{fill}" stroke="{stroke}"/>'
+    if processor and node.detail:
+        return box + _text(node, 20, 13, name, weight=600) + _text(node, 35, 9, node.detail, ink=_MUTED)
+    if processor:
+        return box + _text(node, 27, 13, name, weight=600)
+    first, dot, rest = name.partition(".") if len(name) > _LONG else (name, "", "")
+    return box + (_text(node, 20, 10.5, first + dot) + _text(node, 33, 10.5, rest) if rest else _text(node, 26, 10.5, name))
+
+
+def _text(node: _Node, down: int, size: float, text: str, *, weight: int = 400, ink: str = _INK) -> str:
+    x, y = node.x + _WIDTH // 2, node.y + down
+    return f'<text x="{x}" y="{y}" text-anchor="middle" font-size="{size:g}" font-weight="{weight}" fill="{ink}">{escape(text)}</text>'
 
 
 def _curve(source: _Node, target: _Node, *, back: bool) -> str:

@@ -65,25 +65,38 @@ def _started(console: Console, status: Status, home: Path, run: Run) -> None:
     address = f"http://127.0.0.1:{run.collector}"
     key = "demo" if run.receiver else "YOUR_WRITE_KEY"
     lines = [
-        f"[bold]Live page[/]   {address}/",
-        f"[bold]Collector[/]   {address}/v1   write key [bold]{key}[/]",
-        f"[bold]Kafka[/]       {run.bootstrap}   topics {run.workspace}.*",
+        f"[bold]Live page[/]  {address}/",
+        f"[bold]Collector[/]  {address}/v1  write key [bold]{key}[/]",
+        f"[bold]Kafka[/]      {run.bootstrap}  topics {run.workspace}.*",
     ]
     if run.receiver:
-        lines.append(f"[bold]Receiver[/]    http://127.0.0.1:{run.receiver}/receipts   stands for two tools")
-    lines += [
-        f"[bold]Home[/]        {home}",
-        "",
-        "[bold]Send a first event[/]",
-        f'  curl -u {key}: {address}/v1/track -d \'{{"userId":"u1","event":"Hello"}}\'',
-        "",
-        "[bold]Python[/]  pip install segment-analytics-python",
-        f'  import segment.analytics as analytics; analytics.write_key = "{key}"; analytics.host = "{address}"',
-        '  analytics.track("u1", "Hello"); analytics.flush()',
-        "[bold]Node[/]  npm install @segment/analytics-node",
-        f'  new Analytics({{ writeKey: "{key}", host: "{address}" }}).track({{ userId: "u1", event: "Hello" }})',
-        "",
-        '[bold]See it[/]  headrace demo · headrace status · headrace query "select event, count(*) from tracks group by 1"',
-        "Ctrl-C stops everything in order.",
+        lines.append(f"[bold]Receiver[/]   http://127.0.0.1:{run.receiver}/receipts  stands for two tools")
+    lines.append(f"[bold]Home[/]       {home}")
+    console.print(Panel("\n".join(lines), title="Headrace is up", border_style="green", expand=False))
+    # Outside of the panel and unwrapped, so that they can be pasted whatever the width of the terminal.
+    for title, snippet in _snippets(address, key):
+        console.print(f"\n[bold]{title}[/]")
+        console.print(snippet, markup=False, soft_wrap=True)
+    console.print("\nCtrl-C stops everything in order.")
+
+
+def _snippets(address: str, key: str) -> list[tuple[str, str]]:
+    return [
+        ("Send a first event", f'curl -u {key}: {address}/v1/track -d \'{{"userId":"u1","event":"Hello"}}\''),
+        (
+            "Python: pip install segment-analytics-python",
+            (
+                "import segment.analytics as analytics\n"
+                f'analytics.write_key, analytics.host = "{key}", "{address}"\n'
+                'analytics.track("u1", "Hello"); analytics.flush()'
+            ),
+        ),
+        (
+            "Node: npm install @segment/analytics-node",
+            (
+                'import { Analytics } from "@segment/analytics-node"\n'
+                f'new Analytics({{ writeKey: "{key}", host: "{address}" }}).track({{ userId: "u1", event: "Hello" }})'
+            ),
+        ),
+        ("See it", 'headrace demo\nheadrace status\nheadrace query "select event, count(*) from tracks group by 1"'),
     ]
-    console.print(Panel("\n".join(lines).replace("[dim]", ""), title="Headrace is up", border_style="green", expand=False))

@@ -15,9 +15,10 @@ def test_it_shows_every_processor_and_topic(name: str) -> None:
     """Every processor and every topic of its lanes stands in the picture, and nothing is drawn over something else."""
     topology = read_topology(name)
     root = ET.fromstring(svg(topology))  # noqa: S314 (our own text)
-    shown = {text.text for text in root.iter("{http://www.w3.org/2000/svg}text")}
+    shown = "".join(text.text or "" for text in root.iter("{http://www.w3.org/2000/svg}text"))  # long names are broken at a dot
     for processor in topology.processors.values():
-        assert {processor.name, processor.input, *processor.lanes.values()} <= shown
+        for each in (processor.name, processor.input, *processor.lanes.values()):
+            assert each in shown
     places = [(box.get("x"), box.get("y")) for box in root.iter("{http://www.w3.org/2000/svg}rect") if box.get("x")]
     assert len(places) == len(set(places))
 
