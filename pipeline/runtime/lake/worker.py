@@ -65,6 +65,7 @@ class LakeWorker:
         metrics: Counts.
         limits: When rows are written.
         disk: How files are written.
+        doubts: Where chains ended that seemed to reach beyond their topic, by partition; shared by all workers of a process.
     """
 
     def __init__(  # noqa: PLR0913 (ports are passed one by one)
@@ -79,6 +80,7 @@ class LakeWorker:
         metrics: Metrics,
         limits: LakeLimits | None = None,
         disk: Disk | None = None,
+        doubts: dict[TopicPartition, int] | None = None,
     ) -> None:
         self._partition = partition
         self._topic = partition.topic.removeprefix(f"{prefix}.")
@@ -93,6 +95,7 @@ class LakeWorker:
         self._metrics = metrics
         self._limits = limits or LakeLimits()
         self._disk = disk or Disk()
+        self._doubts = {} if doubts is None else doubts
         self._gathering = Gathering(storage)
         self._first: Record | None = None
         self._last: Record | None = None
@@ -126,13 +129,20 @@ class LakeWorker:
             raise Uncertain(f"the lake {self._root} cannot be read or written: {error}") from error
 
     def _find_chain(self, end: int) -> None:
-        """Read the newest chain of this partition; one that reaches beyond the topic's end is left to its topic, which is no more."""
+        """Read the newest chain of this partition; one that reaches beyond the topic's end is left to its topic, which is no more.
+
+        The end was read before the old owner was fenced, who may have stored what came since. So it is believed at the second look only:
+        what was read for that is newer than the chain that was found at the first.
+        """
         generation = 0
         while (self._root / MANIFEST / self._chain_name(generation + 1)).is_dir():
             generation += 1
         self._chain = Chain(self._root, self._chain_name(generation), self._disk)
         self._live = self._chain.read()
         if self._live and self._live[-1].end > end:
+            if self._doubts.get(self._partition) != self._live[-1].end:
+                self._doubts[self._partition] = self._live[-1].end
+                raise Uncertain(f"the lake has rows of {self._partition} up to {self._live[-1].end}, its topic ends at {end}; looking again")
             _log.warning("%s ends at %d, but the lake has rows up to %d: the topic was made anew.", self._partition, end, self._live[-1].end)
             self._chain = Chain(self._root, self._chain_name(generation + 1), self._disk)
             self._live = []
@@ -272,12 +282,21 @@ def lake_workers(
     Returns:
         A function that makes the worker of a partition.
     """
+    doubts: dict[TopicPartition, int] = {}
 
     def make(partition: TopicPartition) -> LakeWorker:
         topic = partition.topic.removeprefix(f"{prefix}.")
         transactions = broker.transactions(f"{prefix}-lake.{storage}-{topic}-{partition.partition}")
         return LakeWorker(
-            partition, storage=storage, prefix=prefix, root=root, transactions=transactions, clock=clock, metrics=metrics, limits=limits
+            partition,
+            storage=storage,
+            prefix=prefix,
+            root=root,
+            transactions=transactions,
+            clock=clock,
+            metrics=metrics,
+            limits=limits,
+            doubts=doubts,
         )
 
     return make
