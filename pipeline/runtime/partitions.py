@@ -186,6 +186,7 @@ class _Slot:
         self.task: asyncio.Task[None] | None = None
         self.opened: tuple[Inbox, int] | None = None
         self.inbox: Inbox | None = None
+        self.closing = False
 
 
 class PartitionHost:
@@ -288,7 +289,7 @@ class PartitionHost:
                 if inbox is not None:
                     inbox.close()
             if slot.task is not None:
-                if slot.inbox is None and slot.opened is None:
+                if slot.inbox is None and slot.opened is None and not slot.closing:
                     slot.task.cancel()  # still fencing or restoring: nothing is in flight
                 tasks.append(slot.task)
         if not tasks:
@@ -323,9 +324,13 @@ class PartitionHost:
                 return
             finally:
                 slot.inbox = slot.opened = None
+                slot.closing = True
                 if self._slots.get(partition) is slot:
                     self._consumer.pause(partition)
                 await worker.close()
+                slot.closing = False
+            if self._slots.get(partition) is not slot:
+                return
             await asyncio.sleep(wait)
 
     def _resume(self, partition: TopicPartition) -> None:

@@ -186,9 +186,9 @@ class StepWorker:
 
     async def close(self) -> None:
         """Abort what is open and release state; never raises."""
-        await self._transactions.stop()
         if self._state is not None:
-            self._state.close()
+            self._state.close()  # first: what comes next may be cut short, and a store left open could never be opened again
+        await self._transactions.stop()
 
 
 def _outcome(error: BrokerError) -> str:

@@ -46,6 +46,7 @@ class Bench:
         self.taken: dict[int, list[list[int]]] = {number: [] for number in range(partitions)}
         self.failures: dict[int, deque[Exception]] = {number: deque() for number in range(partitions)}
         self.slow_close = 0.0
+        self.slow_release = 0.0
         self.free = asyncio.Event()
         self.free.set()
         self.host = self.a_host()
@@ -140,6 +141,8 @@ class _Worker:
 
     async def close(self) -> None:
         self._bench.log.append(f"close {self._number}")
+        await asyncio.sleep(self._bench.slow_release)
+        self._bench.log.append(f"released {self._number}")
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -186,13 +189,14 @@ async def test_a_doubtful_outcome_rewinds_to_the_committed_offset() -> None:
         "take 0",
         "pause 0",
         "close 0",
+        "released 0",
         "fence 0",
         "read committed 0",
         "restore 0",
         "seek 0 to 2",
         "resume 0",
         "take 0",
-    ] == bench.log[5:14]
+    ] == bench.log[5:15]
 
 
 @jumping
@@ -277,7 +281,7 @@ async def test_a_second_member_takes_over_where_the_first_committed() -> None:
         async with bench.running(second):
             await until(lambda: len(bench.host.assigned) == 1 == len(second.assigned) and bench.taken[1][-1] == [1])
             after = bench.log[before:]
-            assert after.index("finished 1") < after.index("close 1") < after.index("fence 1")
+            assert after.index("finished 1") < after.index("released 1") < after.index("fence 1")
             assert {FIRST, SECOND} == {*bench.host.assigned, *second.assigned}
         await until(lambda: bench.host.assigned == [FIRST, SECOND])
 
@@ -296,7 +300,22 @@ async def test_a_worker_that_does_not_end_is_cancelled() -> None:
         await task
     assert loop.time() - asked < 2 * REVOKE_SECONDS
     assert "finished 0" not in bench.log
-    assert "close 0" == bench.log[-1]
+    assert ["close 0", "released 0"] == bench.log[-2:]
+
+
+@jumping
+async def test_a_worker_that_is_being_closed_is_let_finish() -> None:
+    """A partition taken away while its doubtful worker is closed: closing is not cut short, and no further worker is made."""
+    bench = Bench()
+    bench.slow_release = REVOKE_SECONDS / 2
+    bench.write(1)
+    bench.failures[0].append(Uncertain("no answer"))
+    async with bench.running() as task:
+        await until(lambda: "close 0" in bench.log)
+        bench.host.stop()
+        await task
+    assert "released 0" == bench.log[-1]
+    assert 1 == bench.log.count("fence 0")
 
 
 @jumping

@@ -144,7 +144,7 @@ async def test_fenced_and_restored_before_work_and_state_follows_the_commit() ->
     bench = Bench()
     async with bench.running(*some(3)):
         await settled()
-    assert ["fence", "read committed", "restore", "commit", "state reflects 10", "stop", "close state"] == bench.log
+    assert ["fence", "read committed", "restore", "commit", "state reflects 10", "close state", "stop"] == bench.log
 
 
 @jumping
@@ -189,7 +189,7 @@ def test_what_is_not_committed_is_not_done(failure: BrokerError) -> None:
         async with bench.running(*some(1)) as (task, _):
             await asyncio.wait([task])
             assert failure is task.exception()
-        assert ["fence", "read committed", "restore", "stop", "close state"] == bench.log
+        assert ["fence", "read committed", "restore", "close state", "stop"] == bench.log
         assert {("headrace_transactions_total", ("filter", type(failure).__name__.lower().removeprefix("record"))): 1} == bench.metrics.sums
 
     run()
