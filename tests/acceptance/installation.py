@@ -83,15 +83,39 @@ class Installation:
         if request(self.port, "GET", "/health/live").status:
             raise RuntimeError(f"something else answers on port {self.port}; choose another one with --port")
         started = time.monotonic()
+        process = self.begin(*command)
+        while request(self.port, "GET", "/health/ready").status != 200:
+            if process.poll() is not None or time.monotonic() - started > 600:
+                raise RuntimeError(f"not ready; the end of {self.log}:\n{self.log.read_text(encoding='utf-8')[-2000:]}")
+            time.sleep(0.1)
+        return time.monotonic() - started
+
+    def begin(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start a run in the background.
+
+        Args:
+            command: What a user would type.
+
+        Returns:
+            The process.
+        """
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, cwd=self.clone, env=self._environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
-        while request(self.port, "GET", "/health/ready").status != 200:
-            if self._process.poll() is not None or time.monotonic() - started > 600:
-                raise RuntimeError(f"not ready; the end of {self.log}:\n{self.log.read_text(encoding='utf-8')[-2000:]}")
-            time.sleep(0.1)
-        return time.monotonic() - started
+        return self._process
+
+    def wait(self, limit: float) -> int:
+        """Wait until the run ends by itself.
+
+        Args:
+            limit: Longest wait, in seconds.
+
+        Returns:
+            Its exit code.
+        """
+        assert self._process is not None
+        return self._process.wait(limit)
 
     @property
     def run(self) -> dict[str, Any]:
@@ -103,6 +127,21 @@ class Installation:
     def ports(self) -> dict[str, int]:
         """Port of each process, from `headrace status --json`."""
         return {process["name"]: process["port"] for process in self.headrace("status")["processes"]}
+
+    def pid_of(self, name: str) -> int:
+        """Give the process id of a process of the run, as `run.json` has it."""
+        return next(int(process["pid"]) for process in self.run["processes"] if process["name"] == name)
+
+    def run_command(self, command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, whatever it is.
+
+        Args:
+            command: The command.
+
+        Returns:
+            Exit code and what it printed.
+        """
+        return subprocess.run(command, cwd=self.clone, env=self._environment, capture_output=True, check=False, text=True)
 
     def output(self, command: Sequence[str], feed: bytes | None = None) -> bytes:
         """Run a command to its end.
