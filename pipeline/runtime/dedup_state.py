@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -14,6 +15,7 @@ from pipeline.ports.store import DedupStore
 _log = logging.getLogger(__name__)
 
 WINDOW_MS: Final = 24 * 3_600_000
+_END_OF_TIME_MS: Final = 2**62
 PACKED_ENTRIES: Final = 40_000
 """Most ids in one changelog record, well under the topic's largest record."""
 
@@ -57,20 +59,39 @@ class DedupState:
         return False
 
     async def restore(self) -> None:
-        """Read what the changelog has beyond the local store."""
+        """Read what the changelog has beyond the local store; one that reflects another changelog is rebuilt."""
         self._overlay.clear()
         store = self._store = self._open_store()
-        number = self._partition.partition
         start = store.changelog_offset()
+        restored = await self._replay(store, start)
+        if restored is None:
+            _log.warning("The store of %s-%d reflects another changelog, up to offset %d; it is rebuilt.", *self._partition, start)
+            store.expire(_END_OF_TIME_MS)
+            store.add((), 0)
+            start = 0
+            restored = await self._replay(store, start)
+        if restored:
+            _log.info("Restored %d ids of %s-%d from offset %d.", restored, *self._partition, start)
+
+    async def _replay(self, store: DedupStore, start: int) -> int | None:
+        """Add what the changelog has from an offset on; None where its record before that is not the one that the store took last.
+
+        Then the topic was made anew, or all of it has expired: in both cases the store has nothing that the changelog would not give.
+        """
+        number = self._partition.partition
         restored = 0
-        async for records in self._reader.read(self._partition.topic, start={number: start}, partitions=(number,)):
+        trusted = start == 0
+        async for records in self._reader.read(self._partition.topic, start={number: max(0, start - 1)}, partitions=(number,)):
             for record in records:
-                if record.value is not None:
+                if record.offset < start:
+                    last = unpack(record.value)[-1:] if record.value is not None else []
+                    trusted = store.seen([digest for digest, _ in last]) == [at_ms for _, at_ms in last] != []
+                elif trusted and record.value is not None:
                     entries = unpack(record.value)
                     restored += len(entries)
                     store.add(entries, record.offset + 1)
-        if restored:
-            _log.info("Restored %d ids of %s-%d from offset %d.", restored, self._partition.topic, number, start)
+                    await asyncio.sleep(0)  # 40,000 ids take their time, and heartbeats go on
+        return restored if trusted else None
 
     def changes(self) -> list[Output]:
         """Give the changelog records of the open transaction."""

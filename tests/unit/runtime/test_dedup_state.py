@@ -17,7 +17,7 @@ from pipeline.runtime.stores.rocksdb import open_rocksdb_store
 from tests.unit.runtime.jumping import jumping
 
 CHANGELOG = TopicPartition("test.validate.dedup.changelog", 1)
-A, B, C = (bytes([number]) * 16 for number in range(3))
+A, B, C, D = (bytes([number]) * 16 for number in range(4))
 NOW = 100 * WINDOW_MS
 
 
@@ -179,3 +179,20 @@ async def test_old_hours_leave_the_store() -> None:
     state.seen(B, NOW + WINDOW_MS + 3_600_000)
     bench.commit(state)
     assert [None] == bench.store.seen([A])
+
+
+@pytest.mark.parametrize("length", [1, 2, 3])
+def test_a_store_of_another_changelog_is_rebuilt(length: int) -> None:
+    """Where the changelog was made anew, shorter or longer than before, the store gives up what it had and takes what is there."""
+
+    @jumping
+    async def run() -> None:
+        bench = Bench()
+        bench.store.add([(C, NOW)], 2)
+        bench.broker.append([Output(CHANGELOG.topic, None, pack([(digest, NOW)]), (), 1) for digest in (A, B, D)[:length]])
+        state = bench.state()
+        await state.restore()
+        assert length == bench.store.changelog_offset()
+        assert [True, length > 1, False] == [state.seen(digest, NOW + 1) for digest in (A, B, C)]
+
+    run()
