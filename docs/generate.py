@@ -49,7 +49,7 @@ def topics_page() -> str:
     rows = []
     for topic in TOPICS:
         settings = topic_settings(topic)
-        kept = "compacted" if topic.cleanup == "compact" else _kept(int(settings["retention.ms"]), int(settings["retention.bytes"]))
+        kept = "compacted" if topic.cleanup == "compact" else _kept(int(settings["retention.ms"]), int(settings.get("retention.bytes", -1)))
         partitions = "as the topology says" if topic.partitions == "events" else str(topic.partitions)
         rows.append((f"`{topic.name}`", topic.key, topic.value, partitions, kept))
     delays = ", ".join(f"`{name}`" for name in RETRY_DELAYS)

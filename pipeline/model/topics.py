@@ -137,5 +137,6 @@ def topic_settings(topic: Topic) -> dict[str, str]:
     }
     if topic.cleanup == "delete":
         settings["retention.ms"] = str(topic.retention_ms)
-        settings["retention.bytes"] = str(topic.retention_bytes)
+        if topic.retention_bytes >= 0:  # else the cluster's own default: none on most, a cap of the disk on a local run
+            settings["retention.bytes"] = str(topic.retention_bytes)
     return settings

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import typer
@@ -31,11 +34,12 @@ def status(*, as_json: JsonOption = False) -> None:
     run = read_run(settings.home)
     if run is None:
         raise CommandError(f"nothing runs in {settings.home}", "start it with `headrace up`, or set HEADRACE_HOME to the home of the run")
-    described = finish(describe(run))
+    described = finish(describe(run, settings.home))
     if as_json:
         say_json(described)
         return
     say(f"[bold]{run.workspace}[/] · topology {run.topology} · collector http://127.0.0.1:{run.collector} · Kafka {run.bootstrap}")
+    say(f"[dim]{settings.home} holds {described['disk_bytes'] / 1024**2:.0f} MB[/]")
     rows = []
     for process in described["processes"]:
         groups = process["groups"] or [{"group": "", "partitions": [], "lag": None}]
@@ -62,11 +66,12 @@ def status(*, as_json: JsonOption = False) -> None:
             say(f"and {len(volumes) - SHOWN} more lines with --json")
 
 
-async def describe(run: Run) -> dict[str, Any]:
+async def describe(run: Run, home: Path) -> dict[str, Any]:
     """Ask every process of a run about itself.
 
     Args:
         run: The run.
+        home: Its home.
 
     Returns:
         What `headrace status --json` prints.
@@ -78,9 +83,27 @@ async def describe(run: Run) -> dict[str, Any]:
         "bootstrap": run.bootstrap,
         "collector": f"http://127.0.0.1:{run.collector}",
         "ready": run.ready,
+        "disk_bytes": disk_bytes(home),
         "processes": processes,
         "volumes": await volume_lines(run, MINUTES) or [],
     }
+
+
+def disk_bytes(home: Path) -> int:
+    """Add up what a run keeps on disk; each topic of a local Kafka is capped, so it does not grow for ever.
+
+    Args:
+        home: Home of the run.
+
+    Returns:
+        Bytes.
+    """
+    total = 0
+    for folder, _, files in os.walk(home):
+        for name in files:
+            with suppress(OSError):  # segments come and go
+                total += (Path(folder) / name).lstat().st_blocks * 512
+    return total
 
 
 async def _process(process: StartedProcess) -> dict[str, Any]:
