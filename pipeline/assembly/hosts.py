@@ -167,6 +167,7 @@ class HostMaker:
                 group=topic_name(prefix, name),
                 prefix=prefix,
                 is_destination=self._is_destination,
+                at_least=self._configuration.at_least,
                 time_scale=outside.time_scale,
             )
 

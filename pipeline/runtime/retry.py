@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from pipeline.deliver.deliveries import number_in, request_key
@@ -37,6 +37,7 @@ class RetryWorker:
         group: Consumer group with prefix.
         prefix: The workspace's name.
         is_destination: Says whether a destination is declared, and so has a topic; what is for none goes to dead letters.
+        at_least: Waits until a version of the configuration is in force: no record is judged by an older one than the one that made it.
         time_scale: What the tier's delay is multiplied by; the same as for deliver.
     """
 
@@ -52,6 +53,7 @@ class RetryWorker:
         group: str,
         prefix: str,
         is_destination: Callable[[str], bool],
+        at_least: Callable[[int], Awaitable[object]],
         time_scale: float = 1.0,
     ) -> None:
         self._partition = partition
@@ -63,6 +65,7 @@ class RetryWorker:
         self._group = group
         self._prefix = prefix
         self._is_destination = is_destination
+        self._at_least = at_least
         self._time_scale = time_scale
         self._input = partition.topic.removeprefix(f"{prefix}.")
 
@@ -101,6 +104,7 @@ class RetryWorker:
         return due_in_tier_ms(tier=self._tier, appended_ms=record.timestamp, not_before_ms=not_before, time_scale=self._time_scale)
 
     async def _move(self, due: list[Record], now: int) -> None:
+        await self._at_least(max(number_in(dict(record.headers), names.CONFIG, 0) for record in due))
         tally = Tally()
         outputs = [self._output(record, now, tally) for record in due]
         start, end = due[0].offset, due[-1].offset + 1

@@ -60,6 +60,10 @@ class Tool:
         return an_answer()
 
 
+async def _in_force(version: int) -> None:
+    """Know every version of the configuration."""
+
+
 def hosts(broker: KafkaBroker, prefix: str, client: MemoryHttpClient) -> list[PartitionHost]:
     """Make a member of the deliver group and one of the retry group."""
     clock, metrics = SystemClock(), MemoryMetrics()
@@ -91,6 +95,7 @@ def hosts(broker: KafkaBroker, prefix: str, client: MemoryHttpClient) -> list[Pa
             group=retry_group,
             prefix=prefix,
             is_destination=lambda name: name == "crm",
+            at_least=_in_force,
             time_scale=SCALE,
         )
 

@@ -64,6 +64,8 @@ class Bench:
         for name in ("requests.crm.retry", "dead.deliver", "ledger", *(f"retry.{name}" for name in RETRY_DELAYS)):
             self.broker.create(f"shop.{name}", 1)
         self.partition = TopicPartition(f"shop.retry.{tier}", 0)
+        self.destinations = {"crm"}
+        self.versions: dict[int, asyncio.Event] = {}
         self.worker = RetryWorker(
             self.partition,
             tier=tier,
@@ -73,7 +75,8 @@ class Bench:
             processor="retry",
             group=GROUP,
             prefix="shop",
-            is_destination=lambda name: name == "crm",
+            is_destination=lambda name: name in self.destinations,
+            at_least=self.at_least,
             time_scale=time_scale,
         )
 
@@ -95,6 +98,11 @@ class Bench:
             self.clock.move(self.clock.now + 1_000)
             await task
             await self.worker.close()
+
+    async def at_least(self, version: int) -> None:
+        """Wait for a version of the configuration where the test holds it back."""
+        if version in self.versions:
+            await self.versions[version].wait()
 
     def offset(self) -> int:
         """Give the committed offset, 0 for none."""
@@ -177,3 +185,22 @@ async def test_event_without_key_goes_back_without_key() -> None:
     async with bench.running([a_record(0, 0)._replace(key=b"crm/")]):
         await until(lambda: bench.offset() == 1)
     assert [None] == [record.key for record in bench.written("requests.crm.retry")]
+
+
+async def test_a_destination_that_is_not_known_yet_is_waited_for() -> None:
+    """A process that follows the configuration late takes no request for one of no destination: its version is in the header."""
+    bench = Bench()
+    bench.destinations.clear()
+    bench.versions[2] = asyncio.Event()
+    waiting = a_record(0, 0)
+    waiting = waiting._replace(headers=(*waiting.headers, ("config", b"2")))
+    bench.clock.move(20_000)
+    async with bench.running([waiting]):
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert 0 == bench.offset()
+        bench.destinations.add("crm")
+        bench.versions[2].set()
+        await until(lambda: bench.offset() == 1)
+    assert [b"v-0"] == [record.value for record in bench.written("requests.crm.retry")]
+    assert [] == bench.written("dead.deliver")
