@@ -189,6 +189,8 @@ class DeliverWorker:
 
     async def attempt(self, entry: Entry) -> None:
         """Send one request and note the outcome; a bug ends the worker, not the sender."""
+        if self._draining or self._closed:
+            return  # a sender that waited for its turn holds what is no longer ours: the next owner sends it
         self._under_way += 1
         try:
             await self._attempt(entry)

@@ -480,3 +480,17 @@ def test_token_bucket() -> None:
     assert [0.0, 0.1, 0.2] == [round(fresh.reserve(5.0), 6) for _ in range(3)]
     assert 0.0 == fresh.reserve(100.0)
     assert 0.1 == round(fresh.reserve(100.0), 6)
+
+
+async def test_what_waits_for_its_turn_stays_when_the_partition_goes() -> None:
+    """A request held back by the rate is not sent after its worker has left: nobody would write down what became of it."""
+    bench = Bench(rate=20)
+    other = TopicPartition("shop.requests.crm.retry", 0)
+    async with bench.running([], other) as inbox:
+        async with bench.running([a_record(number) for number in range(6)]):
+            await until(lambda: len(bench.sent()) > 0)
+        written = bench.offset()
+        inbox.put([a_record(0, topic=other.topic)._replace(value=a_value(9))])
+        await until(lambda: 9 in bench.sent())
+    assert written < 6
+    assert len(bench.deliveries()) == len(bench.sent())
