@@ -15,6 +15,8 @@ from pipeline.ports.broker import Broker, BrokerError
 _log = logging.getLogger(__name__)
 
 RETRY_SECONDS: Final = 1.0
+PATIENCE_SECONDS: Final = 10.0
+"""How long events wait for a version before that is said, again and again."""
 
 
 class Configuration:
@@ -50,7 +52,7 @@ class Configuration:
             listener(self._fold.workspace)
 
     async def at_least(self, version: int) -> Workspace:
-        """Wait until a version, or a newer one, is in force.
+        """Wait until a version, or a newer one, is in force; a wait that lasts is said, because it may be for a version that never comes.
 
         Args:
             version: The version.
@@ -58,11 +60,19 @@ class Configuration:
         Returns:
             The workspace in force.
         """
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._fold.workspace is not None and self._reached() >= version)
+        while not self._knows(version):
+            try:
+                async with asyncio.timeout(PATIENCE_SECONDS), self._changed:
+                    await self._changed.wait_for(lambda: self._knows(version))
+            except TimeoutError:
+                known = self._fold.workspace.version if self._fold.workspace is not None else 0
+                _log.warning("Waiting for version %d of the configuration; %s has %d. Apply the workspace again.", version, self._topic, known)
         workspace = self._fold.workspace
         assert workspace is not None  # noqa: S101 (the condition above)
         return workspace
+
+    def _knows(self, version: int) -> bool:
+        return self._fold.workspace is not None and self._reached() >= version
 
     def _reached(self) -> int:
         # A refused version counts as reached: the last good one stays in force, and events stamped by a process

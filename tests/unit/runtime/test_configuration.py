@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
+import pytest
 
 from pipeline.declaration import config_records
 from pipeline.model.record import Output
@@ -125,3 +126,16 @@ async def test_plans_are_built_once_for_each_version() -> None:
     assert [1, 2] == built
     assert not first.trusted
     assert ConfiguredPlans(Processor("filter", "enriched"), bench.configuration, build).current().trusted
+
+
+@jumping
+async def test_a_wait_that_lasts_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Events of a version that never comes (the topic was made anew) wait, but not in silence."""
+    bench = Bench()
+    async with bench.running():
+        bench.apply(1)
+        waiting = asyncio.create_task(bench.configuration.at_least(57))
+        await asyncio.sleep(25)
+        assert ["Waiting for version 57 of the configuration; shop.config has 1. Apply the workspace again."] * 2 == caplog.messages
+        bench.apply(57)
+        assert 57 == (await waiting).version
