@@ -1,0 +1,123 @@
+"""CPU time of the fused chain for one event, in memory: parse, validate, dedup, enrich, filter, serialise, count; no Kafka.
+
+Run: `python -m benchmarks.hot_path [--json]`. Budget: 11 µs with Kafka (design: budgets). The events are the demo shop's, each about 1 KB, through
+the demo workspace and the topology `fused`. What a step costs is what the chain costs with it less what it costs without; "read and write"
+is a chain without steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gc
+import tempfile
+import time
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from pipeline.app.declared import read_topology, read_workspace
+from pipeline.app.demo_workspace import demo_workspace
+from pipeline.app.processes.options import call_schemas
+from pipeline.assembly import Judges, build_steps
+from pipeline.demo import shop_events
+from pipeline.model import ids
+from pipeline.model.outcomes import Outcome, Step
+from pipeline.model.record import Message, Record
+from pipeline.runtime.dedup_state import DedupState
+from pipeline.runtime.judgement import Judged, Plan, judge
+
+BUDGET: Final = 11.0
+AT_MS: Final = 1_700_000_000_000
+RECORDS_OF_A_SLICE: Final = 120
+"""What 128 KB of input hold (step worker)."""
+
+
+class _Seen(DedupState):
+    """Ids seen in memory alone, as the overlay of an open transaction is."""
+
+    def __init__(self) -> None:
+        self._ids: dict[bytes, int] = {}
+
+    def seen(self, digest: bytes, at_ms: int) -> bool:
+        """Remember an id and say whether it was there."""
+        return self._ids.setdefault(digest, at_ms) != at_ms
+
+    def forget(self) -> None:
+        """Start a new round."""
+        self._ids.clear()
+
+
+def _records(count: int, partitions: int) -> list[Record]:
+    bodies = (call.body for call in shop_events(1, AT_MS, 50.0) if call.kind == "normal")
+    keyed = ((key, body) for body in bodies if (key := ids.event_key(body)) is not None)
+    headers = (("source", b"web"), ("received_at", b"%d" % AT_MS))
+    return [
+        Record("demo.raw", ids.partition_of(key, partitions), offset, AT_MS + offset, key, orjson.dumps(body), headers)
+        for offset, (key, body) in enumerate(islice(keyed, count))
+    ]
+
+
+def _nothing(_message: Message) -> Outcome | None:
+    return None
+
+
+def _cpu_seconds(records: list[Record], plan: Plan, seen: _Seen) -> float:
+    seen.forget()
+    start = time.process_time()
+    for first in range(0, len(records), RECORDS_OF_A_SLICE):
+        judge(records[first : first + RECORDS_OF_A_SLICE], plan, Judged(), at_ms=AT_MS)
+    return time.process_time() - start
+
+
+def measure(events: int, rounds: int) -> dict[str, float]:
+    """Measure the chain and each of its prefixes.
+
+    Args:
+        events: How many events a round carries.
+        rounds: How many rounds; the least of each chain counts.
+
+    Returns:
+        CPU µs an event of reading and writing, of each step, and together.
+    """
+    with tempfile.TemporaryDirectory() as home:
+        workspace = dataclasses.replace(read_workspace(demo_workspace(Path(home))), version=1)
+    topology = read_topology("fused")
+    processor = topology.processors["prepare"]
+    records = _records(events, topology.partitions)
+    seen = _Seen()
+    steps = build_steps(processor, "", workspace, Judges(topology, call_schemas(), lambda text: text), seen)
+    chains: list[tuple[tuple[str, Step], ...]] = [(("nothing", _nothing),), *(steps[: count + 1] for count in range(len(steps)))]
+    plans = [Plan("demo", 1, chain, processor.lanes, trusted=False) for chain in chains]
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 100)  # as the processes do
+    least = [float("inf")] * len(plans)
+    for _ in range(rounds):
+        least = [min(before, _cpu_seconds(records, plan, seen)) for before, plan in zip(least, plans, strict=True)]
+    costs = [seconds / len(records) * 1e6 for seconds in least]
+    parts = {name: after - before for (name, _), before, after in zip(steps, costs, costs[1:], strict=False)}
+    return {"read and write": costs[0], **parts, "together": costs[-1]}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--events", type=int, default=5_000, help="events of a round")
+    parser.add_argument("--rounds", type=int, default=25, help="rounds, of which the least counts")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    costs = measure(arguments.events, arguments.rounds)
+    if arguments.json:
+        figures = {"benchmark": "hot_path", "cpu_us": {name: round(cost, 2) for name, cost in costs.items()}, "budget_us_with_kafka": BUDGET}
+        print(orjson.dumps(figures).decode())
+        return
+    for name, cost in costs.items():
+        print(f"{name:15} {cost:6.2f} CPU µs an event")
+    print(f"budget {BUDGET:g} with Kafka")
+
+
+if __name__ == "__main__":
+    main()
