@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from pipeline.assembly.steps import Judges, build_steps
 from pipeline.destinations.declaration import secret_settings
@@ -23,11 +23,14 @@ from pipeline.runtime.configuration import Configuration
 from pipeline.runtime.dedup_state import DedupState
 from pipeline.runtime.delivery import DeliverWorker
 from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings
-from pipeline.runtime.partitions import PartitionHost, PartitionWorker
+from pipeline.runtime.partitions import INBOX_BYTES, PartitionHost, PartitionWorker
 from pipeline.runtime.plans import ConfiguredPlans
 from pipeline.runtime.processors import group_name
 from pipeline.runtime.retry import RetryWorker
 from pipeline.runtime.step_worker import StepWorker
+
+_WAITING_BYTES: Final = 512 * 1024
+"""Inbox of a partition whose records wait for a tool or a time: while tools are away all of these are full, and there may be hundreds."""
 
 Made = tuple[list[str], Callable[[TopicPartition], PartitionWorker]]
 """Input topics without prefix, and what makes a worker for a partition of them."""
@@ -90,6 +93,7 @@ class HostMaker:
             group=topic_name(prefix, name),
             topics=[topic_name(prefix, topic) for topic in topics],
             make_worker=make_worker,
+            inbox_bytes=_WAITING_BYTES if processor.kind in ("deliver", "retry") else INBOX_BYTES,
         )
 
     def _steps(self, processor: Processor, instance: str, workspace: Workspace, name: str) -> Made:

@@ -27,6 +27,8 @@ from pipeline.runtime.partitions import Inbox, InboxClosedError, ReadCommitted, 
 
 OPEN_MOST: Final = 1_000
 """Most records beyond the committed offset, so that what is finished of them fits into the offset's metadata."""
+OPEN_BYTES: Final = 4 * 1024 * 1024
+"""Bytes of those records above which no more are taken, however few they are."""
 TAKE_BYTES: Final = 256 * 1024
 DRAIN_SECONDS: Final = 3.0
 """Longest wait for requests under way when the partition is handed on; what is not finished then is sent again."""
@@ -79,6 +81,7 @@ class DeliverWorker:
         self._input = partition.topic.removeprefix(f"{prefix}.")
         self._interval = commit_interval_seconds
         self._window: deque[Entry] = deque()
+        self._window_bytes = 0
         self._waiting: dict[bytes, deque[Entry]] = {}
         self._finished_before: tuple[range, ...] = ()
         self._unfinished = 0
@@ -160,7 +163,7 @@ class DeliverWorker:
             except InboxClosedError:
                 return
             for record in records:
-                while len(self._window) >= OPEN_MOST:
+                while len(self._window) >= OPEN_MOST or self._window_bytes >= OPEN_BYTES:
                     self._room.clear()
                     if not await self._wait(self._room, LOOK_SECONDS) and inbox.closed:
                         return
@@ -168,6 +171,7 @@ class DeliverWorker:
 
     def _enter(self, record: Record) -> None:
         self._next_offset = record.offset + 1
+        self._window_bytes += len(record.value or b"")
         if self._finished_before:
             if any(record.offset in span for span in self._finished_before):
                 self._window.append(Entry(record, self, finished=True))
@@ -261,7 +265,7 @@ class DeliverWorker:
     async def _commit(self) -> None:
         window = self._window
         while window and window[0].finished:
-            window.popleft()
+            self._window_bytes -= len(window.popleft().record.value or b"")
         offset = window[0].record.offset if window else self._next_offset
         written, self._written = self._written, self._new_written()
         if not written.outputs and offset == self._committed:

@@ -44,6 +44,7 @@ class Inbox:
 
     def __init__(self, limit_bytes: int, on_room: Callable[[], None]) -> None:
         self._records: deque[Record] = deque()
+        self._sizes: deque[int] = deque()
         self._bytes = 0
         self._limit = limit_bytes
         self._on_room = on_room
@@ -64,8 +65,10 @@ class Inbox:
         Returns:
             Whether the inbox is now above its limit.
         """
+        sizes = [_size(record) for record in records]
         self._records.extend(records)
-        self._bytes += sum(_size(record) for record in records)
+        self._sizes.extend(sizes)
+        self._bytes += sum(sizes)
         self._arrived.set()
         if self._bytes > self._limit:
             self._over = True
@@ -97,11 +100,10 @@ class Inbox:
             return []
         taken: list[Record] = []
         size = 0
-        records = self._records
+        records, sizes = self._records, self._sizes
         while records and (size < max_bytes or not taken):
-            record = records.popleft()
-            size += _size(record)
-            taken.append(record)
+            taken.append(records.popleft())
+            size += sizes.popleft()
         self._bytes -= size
         if self._over and self._bytes < self._limit // 2:
             self._over = False
@@ -112,12 +114,16 @@ class Inbox:
         """Say that nothing more comes; what has not been taken is let go."""
         self.closed = True
         self._records.clear()
+        self._sizes.clear()
         self._bytes = 0
         self._arrived.set()
 
 
 def _size(record: Record) -> int:
-    return _RECORD_OVERHEAD + (len(record.value) if record.value is not None else 0)
+    size = _RECORD_OVERHEAD + (len(record.value) if record.value else 0) + (len(record.key) if record.key else 0)
+    for name, value in record.headers:
+        size += len(name) + (len(value) if value else 0)
+    return size
 
 
 ReadCommitted = Callable[[], Awaitable[Position | None]]

@@ -18,7 +18,7 @@ from pipeline.ports.broker import Position, Uncertain
 from pipeline.ports.http import Answer, Request
 from pipeline.runtime.brokers.memory import MemoryBroker, MemoryTransactions
 from pipeline.runtime.clock import SystemClock
-from pipeline.runtime.delivery import OPEN_MOST, DeliverWorker
+from pipeline.runtime.delivery import OPEN_BYTES, OPEN_MOST, DeliverWorker
 from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings, Patience, TokenBucket
 from pipeline.runtime.http.memory import MemoryHttpClient, an_answer
 from pipeline.runtime.metrics.memory import MemoryMetrics
@@ -494,3 +494,23 @@ async def test_what_waits_for_its_turn_stays_when_the_partition_goes() -> None:
         await until(lambda: 9 in bench.sent())
     assert written < 6
     assert len(bench.deliveries()) == len(bench.sent())
+
+
+async def test_large_requests_open_fewer() -> None:
+    """While a tool is away no more than some megabytes of its backlog are held, and once it is back everything goes."""
+    free = asyncio.Event()
+
+    async def answer(_request: Request) -> Answer:
+        await free.wait()
+        return an_answer()
+
+    bench = Bench(answer)
+    large = [a_record(number)._replace(value=a_value(number).replace(b'"n"', b'"x":"' + b"x" * 300_000 + b'","n"')) for number in range(40)]
+    async with bench.running(large) as inbox:
+        await until(lambda: len(inbox) < 40)
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert 40 - len(inbox) <= OPEN_BYTES // 300_000 + 2  # the one that went over, and one that waits to enter
+        free.set()
+        await until(lambda: bench.offset() == 40)
+    assert list(range(40)) == sorted(bench.sent())

@@ -359,7 +359,7 @@ async def test_an_inbox_says_when_it_is_full_and_when_there_is_room() -> None:
     """Above its bound put says so; room is told once, when less than half is left."""
     told: list[int] = []
     inbox = Inbox(10_000, lambda: told.append(len(inbox)))
-    thousand = record(b"x" * 744)  # with what else a record weighs
+    thousand = record(b"x" * 741)  # with what else a record weighs
     assert not inbox.put([thousand] * 10)
     assert inbox.put([thousand])
     await inbox.take(6_000, None)
@@ -384,3 +384,13 @@ async def test_a_closed_inbox_lets_go() -> None:
     full.close()
     with pytest.raises(InboxClosedError):
         await full.take(1, 0)
+
+
+@jumping
+async def test_an_inbox_counts_all_of_a_record() -> None:
+    """Keys and headers take memory like values: a producer that hides its bytes there fills the inbox alike."""
+    hidden = record(b"{}", key=b"k" * 400, headers={"a": b"v" * 400})._replace(value=None)
+    inbox = Inbox(1_500, lambda: None)
+    assert not inbox.put([hidden])
+    assert inbox.put([hidden])
+    assert [hidden] == await inbox.take(1_000, 0)
