@@ -42,6 +42,11 @@ def collect(options: ProcessOptions) -> None:
         runner.run(_Collecting(options).run())
 
 
+async def _while_it_works(task: asyncio.Task[None]) -> None:
+    """Wait for a task that ends with an exception only: whoever awaits this learns of it."""
+    await task
+
+
 class _Collecting:
     """The parts of the process."""
 
@@ -74,7 +79,7 @@ class _Collecting:
             stop=stop,
         )
         try:
-            await until_stopped([serving], [feed.run()], stop.set)
+            await until_stopped([serving], [feed.run(), _while_it_works(following)], stop.set)
         finally:
             following.cancel()
             await producer.stop()
