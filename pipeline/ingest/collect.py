@@ -140,8 +140,9 @@ def _judge(request: Request, envelope: Envelope, workspace: Workspace) -> _Judge
     return _Judge(request.endpoint.call, envelope, sender, request.received_at, request.unique, workspace, topic_name(workspace.name, "raw"))
 
 
-def _origin(source_id: str, received_at: int) -> tuple[tuple[str, bytes], ...]:
-    return (headers.SOURCE, source_id.encode()), (headers.RECEIVED_AT, b"%d" % received_at)
+def _origin(source_id: str, received_at: int, version: int) -> tuple[tuple[str, bytes], ...]:
+    # With the version that took it, so that a source which was added a moment ago is not unknown to a stage that has not heard of it yet.
+    return (headers.SOURCE, source_id.encode()), (headers.RECEIVED_AT, b"%d" % received_at), (headers.CONFIG, b"%d" % version)
 
 
 def _source(workspace: Workspace, source_id: str) -> Source | Refused:
@@ -162,7 +163,7 @@ def _single(request: Request, item: Any, replaced: int, keys: Mapping[str, str],
     if isinstance(source, Refused):
         return source
     judge = _judge(request, Envelope(sent_at=request.headers.get("sentat") or ""), workspace)
-    record = judge.record(item, 0, source, _origin(source_id, request.received_at))
+    record = judge.record(item, 0, source, _origin(source_id, request.received_at, workspace.version))
     if isinstance(record, Fault):
         return Refused(400, record.reason, record.message, source=source_id)
     counts = {(source_id, "accepted"): 1}
@@ -226,7 +227,7 @@ def _item(judge: _Judge, item: Any, index: int, source: Source | Refused) -> tup
     if item.__class__ is dict:
         item.pop("writeKey", None)
     source_id = source.source if isinstance(source, Refused) else source.id
-    origin = _origin(source_id, judge.received_at) if source_id else ((headers.RECEIVED_AT, b"%d" % judge.received_at),)
+    origin = _origin(source_id, judge.received_at, judge.workspace.version) if source_id else ((headers.RECEIVED_AT, b"%d" % judge.received_at),)
     if isinstance(source, Refused):
         made: Output | Fault = Fault("source_disabled" if source_id else "unknown_source", source.message)
     elif item.__class__ is dict:

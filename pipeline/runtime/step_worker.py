@@ -28,6 +28,11 @@ CRASHES_MOST: Final = 100
 """Crashes without one success since this version of code or configuration, after which the processor stops."""
 
 
+PATIENCE_SECONDS: Final = 5.0
+"""Longest wait for a version that a record names which the pipeline did not write itself."""
+VERSION_DIGITS: Final = 12
+
+
 class PartitionState(Protocol):
     """State of one partition whose changes are part of the transaction."""
 
@@ -107,6 +112,7 @@ class StepWorker:
         self._ledger_topic = topic_name(prefix, "ledger")
         self._crashes = 0
         self._succeeded_version = -1
+        self._deceived_at = -1
 
     async def open(self, read_committed: ReadCommitted, bounds: tuple[int, int]) -> int:
         """Fence a stale owner, read where to start, restore state."""
@@ -147,14 +153,22 @@ class StepWorker:
 
     async def _plan_for(self, records: list[Record]) -> Plan:
         plan = self._plans.current()
-        if not plan.trusted:
-            return plan  # anyone may write there: a header from the future would stop the partition for ever
         newest = plan.version
         for record in records:
             for name, value in record.headers:
-                if name == names.CONFIG and value.isdigit():
+                if name == names.CONFIG and value and len(value) < VERSION_DIGITS and value.isdigit():
                     newest = max(newest, int(value))
-        return plan if newest == plan.version else await self._plans.at_least(newest)
+        if plan.version in (newest, self._deceived_at):
+            return plan
+        if plan.trusted:
+            return await self._plans.at_least(newest)
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await self._plans.at_least(newest)
+        except TimeoutError:
+            # Anyone may write there: a header from the future costs one wait, until there is a newer version to believe in.
+            self._deceived_at = plan.version
+            return plan
 
     def _break_on_crashes(self, judged: Judged, plan: Plan) -> None:
         if len(judged.crashes) < sum(judged.tally.totals().values()):

@@ -79,7 +79,8 @@ class KafkaReader:
         ends: dict[KafkaTopicPartition, int] = await consumer.end_offsets(partitions)
         for partition in partitions:
             wanted = start.get(partition.partition, 0)
-            consumer.seek(partition, max(ends[partition] + 1 + wanted if wanted < 0 else wanted, begins[partition]))
+            place = ends[partition] + 1 + wanted if wanted < 0 else min(wanted, ends[partition])  # nothing lies beyond the end
+            consumer.seek(partition, max(place, begins[partition]))
         return ends
 
 

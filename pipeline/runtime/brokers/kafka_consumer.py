@@ -33,6 +33,8 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
         await self._revoked([TopicPartition(*partition) for partition in revoked])
 
     async def on_partitions_assigned(self, assigned: Iterable[KafkaTopicPartition]) -> None:
+        if self._consumer.stopped:
+            return
         partitions = [TopicPartition(*partition) for partition in assigned]
         for partition in partitions:
             # Paused and placed before anything is awaited: getmany may run beside this callback, and a partition
@@ -58,6 +60,11 @@ class KafkaConsumer:
         self._consumer: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
         self._connecting = asyncio.Lock()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it has begun to leave the group; an assignment that comes after that is nobody's."""
+        return self._consumer is None
 
     @property
     def _client(self) -> AIOKafkaConsumer:

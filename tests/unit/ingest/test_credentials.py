@@ -65,7 +65,7 @@ def test_header_then_body_then_query(path: str, headers: dict[str, str], body: d
     """The first known key names the source."""
     whole = {**PAGE, **body} if path == "/v1/page" else {"batch": [PAGE], **body}
     (record,) = taken(post(path, whole, headers, query))
-    assert record.headers == (("source", source), ("received_at", b"1700000000000"))
+    assert record.headers == (("source", source), ("received_at", b"1700000000000"), ("config", b"7"))
 
 
 def test_items_name_their_sources() -> None:

@@ -15,7 +15,7 @@ from pipeline.model.record import Message, Output, Record, TopicPartition
 from pipeline.ports.broker import BrokerError, Fenced, Position, RecordRefused, Uncertain
 from pipeline.runtime.judgement import Plan
 from pipeline.runtime.partitions import Inbox
-from pipeline.runtime.step_worker import CRASHES_MOST, BreakerError, StepWorker
+from pipeline.runtime.step_worker import CRASHES_MOST, PATIENCE_SECONDS, BreakerError, StepWorker
 from pipeline.testing import HandClock, MemoryMetrics, event, record
 from tests.unit.runtime.jumping import jumping
 
@@ -209,14 +209,35 @@ async def test_a_newer_version_is_waited_for() -> None:
 
 
 @jumping
-async def test_anyones_version_is_not_waited_for() -> None:
-    """In a topic that anyone may write to, a version from the future, null or absurd, holds nothing up."""
+async def test_anyones_version_is_waited_for_once() -> None:
+    """In a topic that anyone may write to, a version from the future holds records up for five seconds, once; null or absurd ones do not."""
     bench = Bench()
     bench.plan = a_plan(1, trusted=False)
+    bench.newer[99] = asyncio.get_running_loop().create_future()
     strange = [record(offset=number)._replace(headers=(("config", value),)) for number, value in enumerate((b"99", None, b"9" * 5_000))]  # type: ignore[arg-type]  # Kafka lets a header be null
-    async with bench.running(*strange):
+    async with bench.running(*strange) as (_, inbox):
         await settled()
-    assert [Position(3)] == [position for _, position in bench.commits]
+        assert [] == bench.commits
+        await asyncio.sleep(PATIENCE_SECONDS + 1)
+        assert [Position(3)] == [position for _, position in bench.commits]
+        bench.newer[99] = asyncio.get_running_loop().create_future()
+        inbox.put([record(offset=3)._replace(headers=(("config", b"99"),))])
+        await settled()
+        assert [Position(3), Position(4)] == [position for _, position in bench.commits]
+
+
+@jumping
+async def test_the_collectors_version_is_waited_for() -> None:
+    """A record that the collector took with a newer version is judged by that version, so that a new source is known."""
+    bench = Bench()
+    bench.plan = a_plan(1, trusted=False)
+    bench.newer[2] = asyncio.get_running_loop().create_future()
+    async with bench.running(*some(1, config=b"2")):
+        await settled()
+        assert [] == bench.commits
+        bench.newer[2].set_result(a_plan(2, trusted=False))
+        await settled()
+        assert 1 == len(bench.commits)
 
 
 @jumping
