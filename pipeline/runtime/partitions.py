@@ -282,6 +282,7 @@ class PartitionHost:
         for partition in partitions:
             slot = self._slots[partition] = _Slot()
             slot.task = asyncio.create_task(self._serve(partition, slot), name=f"{self.group} {partition.topic}-{partition.partition}")
+            slot.task.add_done_callback(self._ended)
         self.joined = True
 
     async def _revoked(self, partitions: Collection[TopicPartition]) -> None:
@@ -306,6 +307,10 @@ class PartitionHost:
         if late:
             await asyncio.wait(late, timeout=REVOKE_SECONDS)
 
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._failure = error
+
     async def _serve(self, partition: TopicPartition, slot: _Slot) -> None:
         while True:
             worker = self._make_worker(partition)
@@ -321,11 +326,6 @@ class PartitionHost:
                 wait = FENCED_SECONDS
             except BrokerError as error:
                 _log.warning("%s: %s; starting again from the committed offset.", partition, error)
-            except asyncio.CancelledError:
-                raise
-            except Exception as error:
-                self._failure = error
-                raise
             else:
                 return
             finally:

@@ -394,3 +394,23 @@ async def test_an_inbox_counts_all_of_a_record() -> None:
     assert not inbox.put([hidden])
     assert inbox.put([hidden])
     assert [hidden] == await inbox.take(1_000, 0)
+
+
+@jumping
+async def test_a_worker_that_fails_while_it_closes_ends_the_member() -> None:
+    """Whatever ends the task of a partition by surprise ends the member: a partition without a worker would stand still for ever."""
+    bench = Bench()
+    bench.failures[0].append(Uncertain("lost"))
+    bench.write(1)
+    error = RuntimeError("cannot close")
+
+    class Worker(_Worker):
+        async def close(self) -> None:
+            raise error
+
+    host = PartitionHost(bench.broker, group="test.group", topics=[TOPIC], make_worker=lambda one: Worker(bench, one))
+    task = asyncio.create_task(host.run())
+    await asyncio.wait([task], timeout=60)
+    host.stop()
+    assert task.done()
+    assert error is task.exception()
