@@ -147,9 +147,9 @@ class Local:
 
     def _fail_if_kafka_died(self, died: asyncio.Task[int]) -> None:
         if died.done() and self._kafka is not None:
-            words = self._kafka.last_words()
+            words = self._kafka.last_words().strip()
             raise CommandError(
-                f"Kafka ended with status {died.result()}: {words}",
+                f"Kafka ended with status {died.result()}{': ' if words else ''}{words}",
                 f"nothing acknowledged is lost; see {self._options.home / 'logs' / 'kafka.log'} and start again",
             )
 

@@ -161,8 +161,11 @@ class LocalKafka:
         return await self._process.wait()
 
     def last_words(self) -> str:
-        """What the broker said last that explains an end: its standard output and the errors of its log, at most 12 lines."""
-        said = _lines(self._output)[-6:]
+        """What the broker said last that explains an end: what it wrote beside its log, and the errors of its log, at most 12 lines.
+
+        Empty where it said nothing of the kind, as when it was killed.
+        """
+        said = [line for line in _lines(self._output) if not line.startswith(("INFO ", "WARNING: "))][-6:]
         said += [line for line in _lines(self._logs / "kafka.log")[-200:] if " ERROR " in line or " FATAL " in line][-6:]
         return "\n".join(said)
 
