@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.acceptance.conservation import laws, read_counts
@@ -40,8 +42,14 @@ def test_one_record_too_few_breaks_a_law(line: str, broken: str) -> None:
 
 def test_missing_doubled_unknown_and_changed_messages_are_found() -> None:
     """Each way in which stored messages can differ from the sent ones has its list."""
-    sent = {name: {"messageId": name, "properties": {"n": 2**53 + 1}} for name in ("kept", "changed", "doubled", "lost")}
-    stored = [sent["kept"], {"messageId": "changed", "properties": {"n": 2**53}}, sent["doubled"], sent["doubled"], {"messageId": "new"}]
+    sent: dict[str, dict[str, Any]] = {name: {"messageId": name, "properties": {"n": 2**53 + 1}} for name in ("kept", "changed", "doubled", "lost")}
+    stored: list[dict[str, Any]] = [
+        sent["kept"],
+        {"messageId": "changed", "properties": {"n": 2**53}},
+        sent["doubled"],
+        sent["doubled"],
+        {"messageId": "new"},
+    ]
     assert compare(sent, stored) == (["lost"], ["doubled"], ["new"], ["changed/properties"])
 
 
