@@ -127,12 +127,19 @@ class HostMaker:
     def _deliver(self, processor: Processor, instance: str, workspace: Workspace, name: str) -> Made:
         outside, prefix = self._outside, workspace.name
         resolve = self._judges.resolve
-        lane = DeliveryLane(delivery_settings(workspace.destinations[instance], resolve), clock=outside.clock, metrics=outside.metrics)
+        known = workspace.destinations[instance]
+        lane = DeliveryLane(delivery_settings(known, resolve), clock=outside.clock, metrics=outside.metrics)
 
         def changed(version: Workspace) -> None:
+            nonlocal known
             destination = version.destinations.get(instance)
-            if destination is not None:
-                lane.update(delivery_settings(destination, resolve))
+            if destination is None:
+                return
+            settings = delivery_settings(destination, resolve)
+            if destination != known or settings != lane.settings:
+                # A version that is about others is no reason to try a tool again that wants no more requests.
+                known = destination
+                lane.update(settings)
 
         self._configuration.on_change(changed)
 
