@@ -58,17 +58,11 @@ def counts_of(one: Installation, ports: dict[str, int]) -> Counts:
     return read_counts(page.body.decode() for page in pages if page.status == 200)
 
 
-def receipts_of(one: Installation, query: str = "") -> dict[str, dict[str, Any]]:
-    """Ask the receiver what it got."""
-    answer: dict[str, dict[str, Any]] = orjson.loads(request(one.run["receiver"], "GET", f"/receipts{query}").body)
-    return answer
-
-
 def settle(one: Installation, ports: dict[str, int], sent: Sent, events: int, orders: int) -> None:
     """Wait until everything is stored and delivered, or the time is over."""
     end = time.monotonic() + SETTLE_SECONDS
     while time.monotonic() < end:
-        receipts = receipts_of(one)
+        receipts = one.receipts()
         if receipts["/crm"]["distinct"] >= events and receipts["/orders"]["distinct"] >= orders:
             counts = counts_of(one, ports)
             if counts.rows >= events and all(law.left == law.right for law in laws(counts, foreign=sent.foreign)):
@@ -92,7 +86,7 @@ def check_lake(one: Installation, sent: Sent, others: dict[str, str], checks: Ch
 
 def check_webhooks(one: Installation, expected: dict[str, set[str]], checks: Checks) -> None:
     """Every message once at each tool that it is for."""
-    receipts = receipts_of(one, "?ids=1")
+    receipts = one.receipts("?ids=1")
     for tool, message_ids in expected.items():
         got = receipts[f"/{tool}"]
         made = {

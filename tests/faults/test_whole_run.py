@@ -18,7 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 
 from pipeline.app.local.kafka import free_port
@@ -87,12 +86,6 @@ def _works(process: dict[str, Any]) -> bool:
     return bool(counts.inputs.total() or counts.accepted)
 
 
-def receipts_of(one: Installation) -> dict[str, dict[str, Any]]:
-    """Ask the receiver for all that it got."""
-    answer: dict[str, dict[str, Any]] = orjson.loads(request(one.run["receiver"], "GET", "/receipts?ids=1").body)
-    return answer
-
-
 def ledger_of(one: Installation) -> Ledger:
     """Read the ledger."""
     return read_ledger(line["value"] for line in one.headrace("tail", "ledger", "--from", "beginning", "--until", "now"))
@@ -110,7 +103,7 @@ def settle(one: Installation, lake: Path, messages: int, orders: int) -> float:
     """Wait until everything is stored and delivered and the accounts are closed; give the seconds that it took."""
     began = time.monotonic()
     while time.monotonic() - began < SETTLE_SECONDS:
-        receipts = receipts_of(one)
+        receipts = one.receipts()
         if receipts["/crm"]["distinct"] >= messages and receipts["/orders"]["distinct"] >= orders and stored_ids(lake).total() >= messages:
             raw = asyncio.run(count_committed(one.run["bootstrap"], f"{one.run['workspace']}.raw"))
             if all(law.left == law.right for law in ledger_laws(ledger_of(one), raw=raw)):
@@ -121,7 +114,7 @@ def settle(one: Installation, lake: Path, messages: int, orders: int) -> float:
 
 def check_webhook(one: Installation, tool: str, expected: set[str]) -> str:
     """Every message at least once, and every repeat with the id of the first time."""
-    got = receipts_of(one)[f"/{tool}"]
+    got = one.receipts("?ids=1")[f"/{tool}"]
     lines = one.headrace("tail", f"requests.{tool}", "--from", "beginning", "--until", "now")
     message_of = {line["value"]["id"]: line["headers"]["message_id"] for line in lines}
     arrived = Counter(message_of.get(identifier, "unknown") for identifier in got["ids"])
