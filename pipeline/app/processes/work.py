@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Coroutine, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +28,11 @@ _log = logging.getLogger(__name__)
 
 STALL_SECONDS: Final = 4.0
 """A loop that has not turned for so long (two thirds of the group's session) is no longer the owner of its partitions."""
+STOP_SECONDS: Final = 15.0
+"""Longest that work may take to finish once it was asked to; then it is cancelled. Two waits for workers (4 s each) and a goodbye fit."""
+CANCEL_SECONDS: Final = 3.0
+FAILED_SECONDS: Final = 10.0
+"""Longest that the rest may take to finish where one piece of work failed."""
 
 
 def work(options: ProcessOptions, name: str, processors: Sequence[str], started: Callable[[int], None]) -> None:
@@ -110,7 +114,7 @@ async def _work(options: ProcessOptions, name: str, processors: Sequence[str], s
 async def until_stopped(
     work_to_do: Sequence[Coroutine[Any, Any, None]], beside: Sequence[Coroutine[Any, Any, None]], stop: Callable[[], None]
 ) -> None:
-    """Run coroutines until SIGTERM or SIGINT, then let them finish.
+    """Run coroutines until SIGTERM or SIGINT, then let them finish within a bound.
 
     Args:
         work_to_do: What is asked to stop and awaited.
@@ -120,24 +124,36 @@ async def until_stopped(
     Raises:
         Exception: What ended one of them: the process ends with it.
     """
+    asked = asyncio.Event()
+
+    def ask() -> None:
+        asked.set()
+        stop()
+
+    async def be_patient() -> None:
+        await asked.wait()
+        await asyncio.sleep(STOP_SECONDS)
+
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+        loop.add_signal_handler(number, ask)
     tasks = [asyncio.create_task(each) for each in work_to_do]
-    others = [asyncio.create_task(each) for each in beside]
+    patience = asyncio.create_task(be_patient())
+    others = [patience, *(asyncio.create_task(each) for each in beside)]
     try:
         pending = set(tasks)
-        while pending:
+        while pending and not patience.done():
             done, _ = await asyncio.wait([*pending, *others], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
             pending -= done
+        if pending:
+            _log.warning("Not everything came to its end within %g s after the process was told to stop; it is cut off.", STOP_SECONDS)
     except BaseException:
         stop()
+        await asyncio.wait(tasks, timeout=FAILED_SECONDS)
         raise
     finally:
-        with suppress(TimeoutError):
-            await asyncio.wait(tasks, timeout=10)
-        for task in others:
+        for task in (*tasks, *others):
             task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+        await asyncio.wait([*tasks, *others], timeout=CANCEL_SECONDS)

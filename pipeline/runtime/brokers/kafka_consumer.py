@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -17,10 +18,14 @@ from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Record, TopicPartition
 from pipeline.ports.broker import Assigned, BrokerError, Position, Revoked
 
+_log = logging.getLogger(__name__)
+
 SESSION_MS: Final = 6_000
 """After this without a heartbeat the group hands a member's partitions on."""
 HEARTBEAT_MS: Final = 1_500
 COMMITTED_ATTEMPTS: Final = 6
+STOP_SECONDS: Final = 3.0
+"""Longest wait for leaving the group; where the broker is away aiokafka would wait for its answer for 40 s."""
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka ships without types
@@ -60,6 +65,7 @@ class KafkaConsumer:
         self._consumer: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
         self._connecting = asyncio.Lock()
+        self._leaving: asyncio.Task[None] | None = None
 
     @property
     def stopped(self) -> bool:
@@ -177,13 +183,25 @@ class KafkaConsumer:
             raise BrokerError(reason) from error
 
     async def stop(self) -> None:
-        """Leave the group."""
+        """Leave the group; where that takes longer than a bound it goes on beside, and the group finds out after a session."""
         consumer, self._consumer = self._consumer, None
         admin, self._admin = self._admin, None
-        if consumer is not None:
-            await consumer.stop()
-        if admin is not None:
-            await admin.close()
+        if consumer is None and admin is None:
+            return
+        leaving = self._leaving = asyncio.create_task(_leave(consumer, admin), name=f"leave {self._group}")
+        done, _ = await asyncio.wait({leaving}, timeout=STOP_SECONDS)
+        if done:
+            leaving.result()
+        else:
+            _log.warning("No answer to the goodbye of a member of %s within %g s.", self._group, STOP_SECONDS)
+            leaving.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody is left to be told
+
+
+async def _leave(consumer: AIOKafkaConsumer | None, admin: AIOKafkaAdminClient | None) -> None:
+    if consumer is not None:
+        await consumer.stop()
+    if admin is not None:
+        await admin.close()
 
 
 def as_records(messages: Sequence[Any]) -> list[Record]:
