@@ -6,16 +6,16 @@ This is the hot path: what it costs for each event is what the product costs (de
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import orjson
 
 from pipeline.model import headers as names
 from pipeline.model import limits
 from pipeline.model.json_text import decode, encode
-from pipeline.model.ledger import Row, Tally
+from pipeline.model.ledger import Row, Tally, Verdict
 from pipeline.model.outcomes import Blocked, Dead, Drop, Emits, Outcome, Step
 from pipeline.model.record import Message, Output, Record
 from pipeline.model.topics import topic_name
@@ -77,7 +77,7 @@ def judge(records: Sequence[Record], plan: Plan, judged: Judged, *, at_ms: int) 
     version = b"%d" % plan.version
     append = judged.outputs.append
     rows = judged.tally.rows
-    passed = 0
+    passed: Counter[tuple[str, str, str]] = Counter()  # a row is made once for each kind of event, not once for each event
     size = 0
     for record in records:
         message = _parsed(record, plan, judged, at_ms)
@@ -97,16 +97,16 @@ def judge(records: Sequence[Record], plan: Plan, judged: Judged, *, at_ms: int) 
                 headers[EXACT] = b"1"
             size += len(value)
             append(Output(main_topic, message.key, value, tuple(headers.items())))
-            passed += 1
-            rows[_row(message, "passed")] += 1
+            passed[_kind(message)] += 1
         else:
             _end(message, stage, outcome, plan, judged, at_ms)
         if message.withheld:
             for destination, reason in message.withheld:
                 rows[_row(message, "withheld", reason, destination)] += 1
     judged.bytes += size
-    if passed:
-        judged.tally.lanes["main"] += passed
+    for kind, count in passed.items():
+        rows[Row(*kind, "passed")] += count
+        judged.tally.lanes["main"] += count
 
 
 def _run(message: Message, plan: Plan, judged: Judged) -> tuple[str, Outcome | None]:
@@ -152,19 +152,21 @@ def _unfit(record: Record) -> Dead | None:
     return None
 
 
-def _row(message: Message, verdict: Any, reason: str = "", destination: str = "") -> Row:  # noqa: ANN401 (a literal of the row)
+def _row(message: Message, verdict: Verdict, reason: str = "", destination: str = "") -> Row:
+    return Row(*_kind(message), verdict, reason, destination)
+
+
+def _kind(message: Message) -> tuple[str, str, str]:
+    """Give source, type and event name as the ledger counts them; what is no such text, or too long, is empty."""
     body = message.body
     if body.__class__ is not dict:
-        return Row(message.source, "", "", verdict, reason, destination)
+        return message.source, "", ""
     kind = body.get("type")
     event = body.get("event") if kind == "track" else ""
-    return Row(
+    return (
         message.source,
         kind if kind.__class__ is str and len(kind) < 16 else "",
         event if event.__class__ is str and len(event) < 128 else "",
-        verdict,
-        reason,
-        destination,
     )
 
 
