@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import uuid
 from functools import lru_cache
 from typing import Any, Final
@@ -21,19 +22,14 @@ def murmur2(data: bytes) -> int:
     Returns:
         The 32-bit hash, unsigned. Source: org.apache.kafka.common.utils.Utils.murmur2.
     """
-    length = len(data)
-    value = (0x9747B28C ^ length) & _MASK
-    whole = length & ~3
-    for index in range(0, whole, 4):
-        word = int.from_bytes(data[index : index + 4], "little")
-        word = (word * 0x5BD1E995) & _MASK
-        word ^= word >> 24
-        word = (word * 0x5BD1E995) & _MASK
-        value = ((value * 0x5BD1E995) & _MASK) ^ word
-    rest = length & 3
+    words, rest = divmod(len(data), 4)
+    value = 0x9747B28C ^ len(data)
+    for word in struct.unpack_from(f"<{words}I", data):
+        scrambled = word * 0x5BD1E995 & _MASK
+        value = value * 0x5BD1E995 & _MASK ^ (scrambled ^ scrambled >> 24) * 0x5BD1E995 & _MASK
     if rest:
-        value ^= int.from_bytes(data[whole:], "little")
-        value = (value * 0x5BD1E995) & _MASK
+        value ^= int.from_bytes(data[-rest:], "little")
+        value = value * 0x5BD1E995 & _MASK
     value ^= value >> 13
     value = (value * 0x5BD1E995) & _MASK
     return value ^ (value >> 15)
