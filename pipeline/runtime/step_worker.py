@@ -14,6 +14,7 @@ from pipeline.model.topics import topic_name
 from pipeline.ports.broker import BrokerError, Fenced, Position, RecordRefused, Transactions, Uncertain
 from pipeline.ports.clock import Clock
 from pipeline.ports.metrics import Metrics
+from pipeline.runtime.breaker import Breaker
 from pipeline.runtime.counting import count_transaction
 from pipeline.runtime.judgement import Judged, Plan, judge
 from pipeline.runtime.partitions import Inbox, InboxClosedError, ReadCommitted, start_offset
@@ -24,10 +25,6 @@ SLICE_BYTES: Final = 128 * 1024
 """Input judged between two turns of the loop, so that heartbeats are never starved."""
 TRANSACTION_BYTES: Final = 6 * 1024 * 1024
 """Output at which a transaction is committed whatever the interval says."""
-CRASHES_MOST: Final = 100
-"""Crashes without one success since this version of code or configuration, after which the processor stops."""
-
-
 PATIENCE_SECONDS: Final = 5.0
 """Longest wait for a version that a record names which the pipeline did not write itself."""
 VERSION_DIGITS: Final = 12
@@ -63,10 +60,6 @@ class Plans(Protocol):
     async def at_least(self, version: int) -> Plan:
         """Wait until a version is known, and give the plan."""
         ...
-
-
-class BreakerError(Exception):
-    """The steps crash on everything: a bug of ours. The processor stops with its lag kept."""
 
 
 class StepWorker:
@@ -110,8 +103,7 @@ class StepWorker:
         self._metrics = metrics
         self._interval = commit_interval_seconds
         self._ledger_topic = topic_name(prefix, "ledger")
-        self._crashes = 0
-        self._succeeded_version = -1
+        self._breaker = Breaker(processor)
         self._deceived_at = -1
 
     async def open(self, read_committed: ReadCommitted, bounds: tuple[int, int]) -> int:
@@ -146,7 +138,7 @@ class StepWorker:
             records = await inbox.take(SLICE_BYTES, 0)
             if not records:
                 break
-        self._break_on_crashes(judged, plan)
+        self._breaker.note(plan.version, judged)
         await self._commit(judged, first, last)
         self._metrics.observe("headrace_transaction_seconds", self._clock.monotonic() - started, processor=self._processor)
         count_transaction(self._metrics, self._processor, judged.tally, last, self._clock.now_ms())
@@ -169,16 +161,6 @@ class StepWorker:
             # Anyone may write there: a header from the future costs one wait, until there is a newer version to believe in.
             self._deceived_at = plan.version
             return plan
-
-    def _break_on_crashes(self, judged: Judged, plan: Plan) -> None:
-        if len(judged.crashes) < sum(judged.tally.totals().values()):
-            self._succeeded_version = plan.version
-            self._crashes = 0
-            return
-        self._crashes += len(judged.crashes)
-        if self._succeeded_version != plan.version and self._crashes >= CRASHES_MOST:
-            reason = f"processor {self._processor} crashed on {self._crashes} records and succeeded with none; it stops and keeps its lag"
-            raise BreakerError(reason)
 
     async def _commit(self, judged: Judged, first: int, last: Record) -> None:
         end = last.offset + 1
