@@ -114,4 +114,4 @@ def _translate(instance: str, workspace: Workspace) -> Step:
         destination = workspace.destinations[instance]
         return create_translate(destination, DESTINATION_TYPES[destination.type], compile_mapping, compile_query)
     pairs = [(one, DESTINATION_TYPES[one.type]) for one in workspace.destinations.values()]
-    return create_translate_all(pairs, compile_mapping, compile_query)
+    return create_translate_all(pairs, list(workspace.storage), compile_mapping, compile_query)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from pipeline.destinations.declaration import Action, DestinationType, fill_settings, settings_with_placeholders
@@ -22,6 +22,7 @@ CompileQuery = Callable[[str], Callable[[Any], bool]]
 _OTHER = Drop("other_destination")
 _UNSUPPORTED = Drop("unsupported_event_type")
 _NO_MAPPING = Drop("no_matching_mapping")
+_REMOVED = Drop("destination_disabled")
 
 
 class _Compiled(NamedTuple):
@@ -62,19 +63,23 @@ def create_translate(
 
 
 def create_translate_all(
-    destinations: Iterable[tuple[Destination, DestinationType]], compile_mapping: CompileMapping, compile_query: CompileQuery
+    destinations: Iterable[tuple[Destination, DestinationType]],
+    storages: Collection[str],
+    compile_mapping: CompileMapping,
+    compile_query: CompileQuery,
 ) -> Step:
     """Make the step that renders the requests of all destinations, for one processor that serves them together.
 
     Args:
         destinations: Destinations with their types.
+        storages: Ids of the storages, which are routed to as well but get no requests.
         compile_mapping: Compiler of the mapping language.
         compile_query: Compiler of FQL.
 
     Returns:
         The step. Its records and dead letters are those of the destinations' own steps, in the order of the header `routes`;
-        destinations that get nothing are noted in `message.withheld` with their reason. Where none emits and no mapping
-        failed, the message ends with the last destination's `Drop`.
+        destinations that get nothing are noted in `message.withheld` with their reason, also one that was removed after the
+        event was routed. Where none emits and no mapping failed, the message ends with the last destination's `Drop`.
 
     Raises:
         MappingError: A mapping is wrong.
@@ -82,6 +87,7 @@ def create_translate_all(
         KeyError: A mapping names an action that its type does not have.
     """
     renders = {one.id.encode(): _create_render(one, its_type, compile_mapping, compile_query) for one, its_type in destinations}
+    not_ours = {b"", *(storage.encode() for storage in storages)}
 
     def translate_all(message: Message) -> Outcome | None:
         records: list[Emit] = []
@@ -89,6 +95,8 @@ def create_translate_all(
         for name in message.headers.get(names.ROUTES, b"").split(b","):
             render = renders.get(name)
             if render is None:
+                if name not in not_ours:
+                    ended.append((name.decode(), _REMOVED))
                 continue
             outcome = render(message)
             if isinstance(outcome, Emits):

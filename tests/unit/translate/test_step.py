@@ -113,7 +113,7 @@ def test_all_gives_the_same_records_as_each() -> None:
     """One step for all destinations writes what their own steps write, in the order of the routes."""
     mail = MappingDeclaration("mail", 'type = "track"', {"to": {"@path": "$.userId"}})
     destinations = [a_destination("mail", mail), a_destination("crm")]
-    together = create_translate_all([(one, WEBHOOK) for one in destinations], compile_mapping, compile_query)
+    together = create_translate_all([(one, WEBHOOK) for one in destinations], ["lake"], compile_mapping, compile_query)
     apart = [create_translate(one, WEBHOOK, compile_mapping, compile_query) for one in reversed(destinations)]
     routes = b"crm,lake,mail"
     outcome = together(a_message(routes))
@@ -126,7 +126,7 @@ def test_all_notes_who_gets_nothing() -> None:
     """A destination without a match is noted beside the others' requests; alone, it decides how the event ends."""
     pages = a_destination("pages", MappingDeclaration("pages", 'type = "page"', {"a": 1}))
     bad = a_destination("bad", MappingDeclaration("bad", 'type = "track"', {"@path": "$.nothing"}))
-    step = create_translate_all([(one, WEBHOOK) for one in (a_destination("crm"), pages, bad)], compile_mapping, compile_query)
+    step = create_translate_all([(one, WEBHOOK) for one in (a_destination("crm"), pages, bad)], ["lake"], compile_mapping, compile_query)
     message = a_message(b"bad,crm,pages")
     outcome = step(message)
     assert isinstance(outcome, Emits)
@@ -137,3 +137,13 @@ def test_all_notes_who_gets_nothing() -> None:
     assert isinstance(failed, Emits)
     assert (failed.records, [one.reason for one in failed.dead]) == ((), ["mapping_failed"])
     assert Drop("other_destination") == step(a_message(b"lake"))
+
+
+def test_all_notes_who_is_gone() -> None:
+    """A destination that was removed after the event was routed is noted like one that gets nothing; a storage is none."""
+    step = create_translate_all([(a_destination("crm"), WEBHOOK)], ["lake"], compile_mapping, compile_query)
+    message = a_message(b"crm,lake,removed")
+    assert isinstance(step(message), Emits)
+    assert [("removed", "destination_disabled")] == message.withheld
+    assert Drop("destination_disabled") == step(a_message(b"lake,removed"))
+    assert Drop("other_destination") == step(a_message(b""))
