@@ -1,8 +1,9 @@
 """HTTP of the live page: static files, one stream, and JSON. For this machine only.
 
 Events are hostile input and the page has no login. So: mounted on loopback listeners only; the Host header must name this machine, which keeps
-pages of other sites out that resolve their own name to it (DNS rebinding); no CORS header, which keeps all other pages out; a content security
-policy without inline script, and trusted types, so that nothing in an event can become markup.
+pages of other sites out that resolve their own name to it (DNS rebinding); no CORS header, so that no other page can read an answer; what a browser
+says another site's page asks for is refused (fetch metadata), and streams are few, so that none can slow the collector; a content security policy
+without inline script, and trusted types, so that nothing in an event can become markup.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ _GUARDS: Final = (
 
 
 MINUTES_MOST: Final = 60
+STREAMS_MOST: Final = 16
+"""Most pages that are followed at once. Each makes its own rows four times a second, on the event loop that takes events in."""
 
 Volumes = Callable[[int], Awaitable[list[dict[str, Any]] | None]]
 """Gives the lines of the monitor for the last minutes (source, event, verdict, reason, counts by minute), or None where it does not run."""
@@ -66,14 +69,16 @@ def live_routes(feed: LiveFeed, setup: Callable[[], Setup], volumes: Volumes) ->
     """
     files = {path.relative_to(STATIC).as_posix(): (path.read_bytes(), _TYPES[path.suffix]) for path in STATIC.rglob("*") if path.suffix in _TYPES}
 
+    streams: set[object] = set()
+
     async def page(request: RouteRequest) -> Reply:
         return _file(files, "index.html") if request.path == "/" else _NOT_FOUND
 
     async def static(request: RouteRequest) -> Reply:
         return _file(files, request.path.removeprefix("/live/static/"))
 
-    async def events(_request: RouteRequest) -> Stream:
-        return Stream(_stream(feed), headers=_GUARDS)
+    async def events(_request: RouteRequest) -> Reply | Stream:
+        return Stream(_stream(feed, streams), headers=_GUARDS) if len(streams) < STREAMS_MOST else _TOO_MANY
 
     async def topology(_request: RouteRequest) -> Reply:
         return _json(feed.graph())
@@ -131,11 +136,14 @@ def _for_this_machine(handler: Handler) -> Handler:
     async def guarded(request: RouteRequest) -> Reply | Stream:
         if not names_this_machine(request.headers.get("host")):
             return Reply(403, b"The live page answers to localhost only.\n", "text/plain; charset=utf-8", _GUARDS)
+        if request.headers.get("sec-fetch-site") in ("cross-site", "same-site") and request.headers.get("sec-fetch-mode") != "navigate":
+            return Reply(403, b"The live page answers to its own pages only.\n", "text/plain; charset=utf-8", _GUARDS)
         return await handler(request)
 
     return guarded
 
 
+_TOO_MANY: Final = Reply(503, b'{"error":"too many pages are open"}', headers=_GUARDS)
 _NOT_FOUND: Final = Reply(404, b'{"error":"not found"}', headers=_GUARDS)
 
 
@@ -168,7 +176,14 @@ def _query(request: RouteRequest, name: str) -> str:
     return parse_qs(request.query, errors="replace").get(name, [""])[0]
 
 
-async def _stream(feed: LiveFeed) -> AsyncIterator[bytes]:
-    async with contextlib.aclosing(feed.updates()) as updates:
-        async for name, data in updates:
-            yield frame(name, data)
+async def _stream(feed: LiveFeed, streams: set[object]) -> AsyncIterator[bytes]:
+    if len(streams) >= STREAMS_MOST:
+        return  # many came at once, before the first of them was counted
+    this = object()
+    streams.add(this)
+    try:
+        async with contextlib.aclosing(feed.updates()) as updates:
+            async for name, data in updates:
+                yield frame(name, data)
+    finally:
+        streams.discard(this)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.app.collector.routes import Reply, RouteRequest, Stream, find
 from pipeline.app.live.feed import LiveFeed
-from pipeline.app.live.routes import STATIC, live_routes, names_this_machine
+from pipeline.app.live.routes import STATIC, STREAMS_MOST, live_routes, names_this_machine
 from pipeline.app.live.setup import Setup, setup_json
 from pipeline.app.live.sse import frame
 from pipeline.model.topology import Topology
@@ -26,12 +26,12 @@ async def no_volumes(minutes: int) -> None:
     del minutes
 
 
-async def get(path: str, host: str = "localhost:7070", query: str = "") -> Reply:
+async def get(path: str, host: str = "localhost:7070", query: str = "", site: str = "") -> Reply:
     """Ask a live page of an empty pipeline."""
     feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
     handler = find(live_routes(feed, lambda: SETUP, no_volumes), "GET", path)
     assert handler is not None
-    headers = {"host": host}
+    headers = {"host": host, "sec-fetch-site": site} if site else {"host": host}
     reply = await handler(RouteRequest("GET", path, query, headers, b""))
     assert isinstance(reply, Reply)
     return reply
@@ -91,6 +91,38 @@ async def test_stream() -> None:
     assert first.startswith(b"event: stages\ndata: {")
     close: Any = reply.chunks
     await close.aclose()
+
+
+async def test_streams_are_bounded() -> None:
+    """Each stream costs work for every change, on the collector's own loop: one too many is refused, and one that ends makes room."""
+    feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
+    handler = live_routes(feed, lambda: SETUP, no_volumes)["GET", "/live/events"]
+    headers: dict[str, str] = {"host": "localhost"}
+    request = RouteRequest("GET", "/live/events", "", headers, b"")
+    streams: list[Any] = []
+    for _ in range(STREAMS_MOST):
+        reply = await handler(request)
+        assert isinstance(reply, Stream)
+        streams.append(reply.chunks)
+        await anext(streams[-1])
+    refused = await handler(request)
+    assert isinstance(refused, Reply)
+    assert 503 == refused.status
+    await streams.pop().aclose()
+    again, late = await handler(request), await handler(request)
+    assert isinstance(again, Stream)
+    assert isinstance(late, Stream)
+    streams.append(again.chunks)
+    await anext(streams[-1])
+    assert [] == [chunk async for chunk in late.chunks]
+    for stream in streams:
+        await stream.aclose()
+
+
+@pytest.mark.parametrize(("site", "status"), [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)])
+async def test_pages_of_other_sites_get_nothing(site: str, status: int) -> None:
+    """A page elsewhere can have the browser ask 127.0.0.1 without reading the answer: even that would cost, and is refused."""
+    assert status == (await get("/live/topology.json", site=site)).status
 
 
 @given(st.recursive(st.none() | st.text() | st.integers(-(2**60), 2**60), lambda each: st.lists(each) | st.dictionaries(st.text(), each)))
