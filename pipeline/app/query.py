@@ -28,6 +28,9 @@ _CONTEXT_COLUMNS: Final = (
 )
 """Columns that the common dbt packages expect, whether or not a value ever came (warehouse reference §11)."""
 
+_INTEGER_LEAST: Final = -(2**63)
+_INTEGER_MOST: Final = 2**64 - 1
+"""The integers that the writer of JSON takes."""
 _WORD: Final = re.compile(r"\w+", re.ASCII)
 _LISTING: Final = frozenset(("show", "describe", "information_schema", "duckdb_views", "duckdb_tables", "duckdb_columns", "summarize"))
 _SQL_TYPES: Final = {
@@ -77,7 +80,7 @@ def lake_files(root: Path) -> list[DataFile]:
         raise QueryError(f"The manifest of {root} is damaged: {error}.") from error
 
 
-def open_lake(root: Path, *, only: Iterable[str] | None = None) -> duckdb.DuckDBPyConnection:
+def open_lake(root: Path, *, only: Iterable[str] | None = None, listed: bool = False) -> duckdb.DuckDBPyConnection:
     """Open a lake for queries: the views see the rows that were committed up to now, one for each source and message id.
 
     The connection can read the lake's files and nothing else outside, and its settings are locked.
@@ -85,6 +88,8 @@ def open_lake(root: Path, *, only: Iterable[str] | None = None) -> duckdb.DuckDB
     Args:
         root: The lake's folder; where it does not exist, the views are empty.
         only: Names of the views that are wanted, or None for all: the six tables, and one view for each track event.
+        listed: Whether the views of the other events are there too, without rows, so that a listing names them. A view with rows takes as long to
+            make as the columns of the whole table take to be looked up: a minute for a thousand of them.
 
     Returns:
         The connection; close it.
@@ -98,7 +103,7 @@ def open_lake(root: Path, *, only: Iterable[str] | None = None) -> duckdb.DuckDB
     try:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET parquet_metadata_cache = true")
-        wanted = None if only is None else frozenset(only)
+        wanted = None if only is None else frozenset(only) | (frozenset(TABLES.values()) if listed else frozenset())
         events = _event_views(files)
         for call, table in TABLES.items():
             needs = {table} | (set(events) if call == "track" else set())
@@ -107,6 +112,8 @@ def open_lake(root: Path, *, only: Iterable[str] | None = None) -> duckdb.DuckDB
         for view, slug in events.items():
             if wanted is None or view in wanted:
                 connection.execute(f"CREATE VIEW {_name(view)} AS SELECT * FROM tracks WHERE event = {_text(slug)}")  # noqa: S608 (quoted)
+            elif listed:
+                connection.execute(f"CREATE VIEW {_name(view)} AS SELECT NULL AS id WHERE false")
         connection.execute(f"SET allowed_directories = [{_text(f'{root}/')}]")
         connection.execute("SET enable_external_access = false")
         connection.execute("SET lock_configuration = true")
@@ -136,10 +143,10 @@ def run_query(root: Path, sql: str) -> Answer:
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         raise QueryError("Give one statement that reads: SELECT, SHOW, DESCRIBE or SUMMARIZE. A lake is written by its pipeline only.")
     words = {word.lower() for word in _WORD.findall(sql)}
-    connection = open_lake(root, only=None if words & _LISTING else words)
+    connection = open_lake(root, only=words, listed=bool(words & _LISTING))
     try:
         found = connection.execute(statements[0])
-        columns = [description[0] for description in found.description or ()]
+        columns = _unique([description[0] for description in found.description or ()])
         return Answer(columns, [[_plain(value) for value in row] for row in found.fetchall()])
     except duckdb.Error as error:
         raise QueryError(str(error)) from error
@@ -189,6 +196,20 @@ def _read(root: Path, files: Sequence[DataFile], texts: Sequence[str]) -> str:
     return f"SELECT *{replace} FROM read_parquet([{paths}], union_by_name = true, hive_partitioning = false)"  # noqa: S608 (paths are quoted)
 
 
+def _unique(columns: Sequence[str]) -> list[str]:
+    """Tell columns of one name apart: the second `id` is `id_1`, unless another column is called that."""
+    taken = set(columns)
+    given: list[str] = []
+    for name in columns:
+        new = name
+        number = 0
+        while new in given or (number and new in taken):
+            number += 1
+            new = f"{name}_{number}"
+        given.append(new)
+    return given
+
+
 def _name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
@@ -198,14 +219,18 @@ def _text(value: str) -> str:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401, PLR0911 (any SQL value; one line for each type)
-    """Give a value as a type that JSON has."""
+    """Give a value as a type that JSON has; a number that neither a 64-bit integer nor a double can say is text with its digits."""
+    if isinstance(value, int) and not _INTEGER_LEAST <= value <= _INTEGER_MOST:
+        return str(value)
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
     if isinstance(value, datetime):
         utc = value.astimezone(UTC) if value.tzinfo else value
         return utc.isoformat(timespec="microseconds" if utc.microsecond % 1000 else "milliseconds").replace("+00:00", "Z")
     if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else float(value)
+        if value == value.to_integral_value():
+            return _plain(int(value))
+        return float(value) if Decimal(repr(float(value))) == value else str(value)
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, dict):

@@ -221,3 +221,24 @@ def test_every_value_comes_back_equal(tmp_path_factory: pytest.TempPathFactory, 
         assert repr((main, context)) == repr((expected["properties"], expected["context"]))
         assert message == expected
     assert orjson.dumps(run_query(root, "SELECT * FROM tracks").rows)
+
+
+async def test_events_are_listed_without_being_read(tmp_path: Path) -> None:
+    """A listing names the table of every event, and an event's own columns and rows are there once it is named."""
+    await _store(tmp_path, [_event(event="Trip Booked", messageId="1", properties={"city": "Bern"}), _event(event="Tracks", messageId="2")])
+    names = [row[0] for row in run_query(tmp_path, "SHOW TABLES").rows]
+    assert sorted([*TABLES.values(), "trip_booked", "_tracks"]) == names
+    described = [row[0] for row in run_query(tmp_path, "DESCRIBE trip_booked").rows]
+    assert {"id", "city", "message_json"} <= set(described)
+    assert [["Bern"]] == run_query(tmp_path, "SELECT city FROM trip_booked WHERE 'show' <> 'describe'").rows
+
+
+def test_columns_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    """A join gives a name twice; as JSON, neither value may hide the other."""
+    assert ["a", "a_2", "a_1", "a_3"] == run_query(tmp_path, "SELECT 1 AS a, 2 AS a, 3 AS a_1, 4 AS a").columns
+
+
+def test_numbers_beyond_json_stay_exact(tmp_path: Path) -> None:
+    """What neither a 64-bit integer nor a double can say is text with the same digits."""
+    sql = "SELECT 170141183460469231731687303715884105727::HUGEINT, 0.1::DECIMAL(38, 3), 12345678901234567890.123::DECIMAL(38, 3), 5::DECIMAL(4, 1)"
+    assert [["170141183460469231731687303715884105727", 0.1, "12345678901234567890.123", 5]] == run_query(tmp_path, sql).rows
