@@ -115,7 +115,7 @@ class Local:
         try:
             check_port_free(self._options.port, "the collector")
         except KafkaStartError as error:
-            raise CommandError(str(error), "set HEADRACE_PORT to another port") from error
+            raise CommandError(str(error), "stop that, or set HEADRACE_PORT to another port") from error
 
     async def _start_and_watch(self, started: Callable[[Run], None]) -> None:
         died = await self._start_kafka()

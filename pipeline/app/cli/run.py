@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -61,23 +62,39 @@ def run(  # noqa: PLR0913, PLR0917 (typer makes an option of each argument)
     """
     settings = read_settings()
     folder = Path(home) if home else settings.home
-    if names == ["receiver"]:
-        _receiver(folder, port)
-        return
-    options = _options(settings, bootstrap, prefix, topology, folder, host, port, time_scale)
-    if names == ["collector"]:
-        from pipeline.app.processes.collect import collect  # noqa: PLC0415 (each process loads only what it runs)
+    try:
+        if names == ["receiver"]:
+            _receiver(folder, port)
+            return
+        _run(_options(settings, bootstrap, prefix, topology, folder, host, port, time_scale), names, name)
+    except OSError as error:
+        if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
+            raise
+        raise CommandError(f"{host}:{port} cannot be listened on: {error.strerror}", "stop what listens there, or give another --port") from error
 
-        collect(options)
+
+def _run(options: ProcessOptions, names: list[str], name: str) -> None:
+    if names == ["collector"]:
+        _collector(options)
     elif names == ["monitor"]:
         from pipeline.app.monitor.run import MonitorUnavailable, run_monitor  # noqa: PLC0415 (the same)
 
         try:
-            run_monitor(bootstrap=options.bootstrap, prefix=options.prefix, home=folder, port=port)
+            run_monitor(bootstrap=options.bootstrap, prefix=options.prefix, home=options.home, port=options.port)
         except MonitorUnavailable as error:
             say_plain(str(error))
     else:
         _processors(options, names, name)
+
+
+def _collector(options: ProcessOptions) -> None:
+    from pipeline.app.collector import DemoKeyExposed, PortTaken  # noqa: PLC0415 (each process loads only what it runs)
+    from pipeline.app.processes.collect import collect  # noqa: PLC0415 (the same)
+
+    try:
+        collect(options)
+    except (DemoKeyExposed, PortTaken) as error:
+        raise CommandError(str(error)) from error
 
 
 def _processors(options: ProcessOptions, names: list[str], name: str) -> None:

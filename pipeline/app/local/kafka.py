@@ -50,18 +50,14 @@ def check_port_free(port: int, what: str) -> None:
         what: Who wants it, for the message: `Kafka`.
 
     Raises:
-        KafkaStartError: Another process has it; the message names the port and the remedy.
+        KafkaStartError: Another process has it; the message names the port and who wants it.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            message = (
-                f"port {port}, which {what} needs, is in use by another program. Stop that, or choose another range of "
-                f"ports: HEADRACE_PORT=<a free port> (all ports of a local run are derived from it)."
-            )
-            raise KafkaStartError(message) from error
+            raise KafkaStartError(f"port {port}, which {what} needs, is in use by another program") from error
 
 
 def cluster_id(home: Path) -> str:

@@ -16,12 +16,12 @@ from pipeline.app.local.kafka import KafkaStartError, LocalKafka, check_port_fre
 from pipeline.app.local.tether import tethered
 
 
-def test_a_taken_port_is_named_with_the_remedy() -> None:
-    """Who starts a second run is told which port is taken and which variable helps."""
+def test_a_taken_port_is_named() -> None:
+    """Who starts a second run is told which port is taken, and what for."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
 
-        with pytest.raises(KafkaStartError, match=rf"port {port}, which Kafka needs.*HEADRACE_PORT"):
+        with pytest.raises(KafkaStartError, match=rf"port {port}, which Kafka needs, is in use"):
             check_port_free(port, "Kafka")
 
 
