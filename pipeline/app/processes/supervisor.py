@@ -29,7 +29,7 @@ class Child:
         port: Port of its health and metrics.
         ready_path: The page that answers 200 when it is ready.
         process: The process while it lives.
-        deaths: How often it died by itself.
+        deaths: How often it died by itself or could not be started.
     """
 
     name: str
@@ -87,12 +87,20 @@ class Supervisor:
             status = await child.process.wait()
             if self._stopping:
                 return
-            wait = RESTART_SECONDS[min(child.deaths, len(RESTART_SECONDS) - 1)]
-            child.deaths += 1
-            self._say(f"{child.name} ended with status {status}; starting it again in {wait:g} s (log: {self._logs / child.name}.log)")
-            await asyncio.sleep(wait)
-            if not self._stopping:
-                await self._spawn(child)
+            await self._back_off(child, f"ended with status {status}")
+            while not self._stopping:
+                try:
+                    await self._spawn(child)
+                except OSError as error:  # no memory for a process, no room for its log: a state of the machine, which may pass
+                    await self._back_off(child, f"cannot be started ({error})")
+                else:
+                    break
+
+    async def _back_off(self, child: Child, what: str) -> None:
+        wait = RESTART_SECONDS[min(child.deaths, len(RESTART_SECONDS) - 1)]
+        child.deaths += 1
+        self._say(f"{child.name} {what}; starting it again in {wait:g} s (log: {self._logs / child.name}.log)")
+        await asyncio.sleep(wait)
 
     async def stop(self, order: Sequence[Sequence[str]]) -> None:
         """Stop all processes, group after group; one that does not end in time is killed.
