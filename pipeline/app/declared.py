@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from pipeline.app.settings import Secrets, SettingError, Settings, read_schema, topology_file
@@ -88,11 +89,12 @@ def workspace_files(path: Path) -> list[Path]:
     return files
 
 
-def read_workspace(path: Path) -> Workspace:
+def read_workspace(path: Path, changed: Mapping[Path, str] = MappingProxyType({})) -> Workspace:
     """Read and check a workspace.
 
     Args:
         path: A file or folder.
+        changed: Texts by file that are taken in place of those on the disk: what a change would make of them.
 
     Returns:
         The workspace, at version 0.
@@ -101,7 +103,7 @@ def read_workspace(path: Path) -> Workspace:
         DeclarationError: With all problems.
         SettingError: A file cannot be read.
     """
-    files = [DeclaredFile(str(file), read_text(file)) for file in workspace_files(path)]
+    files = [DeclaredFile(str(file), changed[file] if file in changed else read_text(file)) for file in workspace_files(path)]
     return load_workspace(files, workspace_rules(), _read_beside)
 
 

@@ -108,6 +108,10 @@ class Local:
             raise CommandError(
                 f"a run of {home} is up already (process {run.pid})", "stop it with Ctrl-C, or choose another HEADRACE_HOME and HEADRACE_PORT"
             )
+        # What is declared wrongly is said now, not after a broker was started for it.
+        read_topology(self._options.topology)
+        if self._options.workspace is not None:
+            read_workspace(self._options.workspace)
         home.mkdir(parents=True, exist_ok=True)
         free = os.statvfs(home)
         if free.f_bavail * free.f_frsize < FREE_BYTES:

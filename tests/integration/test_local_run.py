@@ -104,6 +104,17 @@ def test_an_event_goes_all_the_way_and_outlives_the_broker(one: Installation) ->
     assert not (one.home / "run.json").exists()
 
 
+def test_what_is_declared_wrongly_is_said_before_anything_is_started(one: Installation) -> None:
+    """A workspace with a fault, or a topology that does not exist, costs no start of a broker and leaves no state."""
+    wrong = one.home.parent / "wrong.yaml"
+    wrong.write_text("workspace: wrong\nsuorces: []\n")
+    done = up(one, "--workspace", str(wrong))
+    assert 1 == done.returncode
+    assert "wrong.yaml:2:1: suorces" in done.stderr
+    assert "there is no topology nosuch" in up(one, "--topology", "nosuch").stderr
+    assert not (one.home / "kafka").exists()
+
+
 def test_a_taken_port_is_named(one: Installation) -> None:
     """A port that something else listens on is named before anything is started."""
     with socket.socket() as taken:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.app.cli.editing import EditError, List, add_item
 from pipeline.app.cli.errors import CommandError
-from pipeline.app.declared import read_text, workspace_files
+from pipeline.app.declared import read_text, read_workspace, workspace_files
 from pipeline.declaration.yaml_text import Document, parse_yaml
 from pipeline.model.workspace import ID_PATTERN
 
@@ -42,13 +42,16 @@ def add_to_workspace(path: Path, name: List, item: Mapping[str, Any]) -> Path:
 
     Raises:
         CommandError: The file cannot be added to, or not be written.
+        DeclarationError: The workspace would have problems with it; nothing is written.
     """
     files = workspace_files(path)
     file = next((one for one in files if _has(one, name)), next((one for one in files if _has(one, "workspace")), files[0]))
     try:
-        write_file(file, add_item(read_text(file), name, item))
+        text = add_item(read_text(file), name, item)
     except EditError as error:
         raise CommandError(f"{file} is written in a way that this command cannot add to", str(error)) from None
+    read_workspace(path, {file: text})
+    write_file(file, text)
     return file
 
 

@@ -151,6 +151,17 @@ def test_a_file_that_cannot_be_added_to_is_left_alone(shell: Shell, tmp_path: Pa
     assert not (tmp_path / ".headrace").exists()
 
 
+def test_a_setting_that_check_refuses_is_never_written(shell: Shell, tmp_path: Path) -> None:
+    """A destination that would make the workspace unsound is refused with its place, and the file stays as it was."""
+    shell.run("init")
+    shell.run("source", "add", "web")
+    before = (tmp_path / "workspace.yaml").read_bytes()
+    done = shell.run("destination", "add", "webhook", "--set", "url=nonsense")
+    assert done.status == 1
+    assert "destinations[0].settings.url" in done.err
+    assert before == (tmp_path / "workspace.yaml").read_bytes()
+
+
 def test_without_a_source_there_is_no_destination(shell: Shell) -> None:
     """A destination takes events from sources, so one comes first."""
     shell.run("init")
