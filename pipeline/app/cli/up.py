@@ -16,6 +16,7 @@ from pipeline.app.cli.options import examples
 from pipeline.app.cli.topics import TopologyOption
 from pipeline.app.processes.run_file import Run
 from pipeline.app.settings import read_settings
+from pipeline.model.workspace import DEMO_WRITE_KEY
 
 
 def register(app: typer.Typer) -> None:
@@ -63,7 +64,7 @@ def _progress(console: Console, status: Status, text: str) -> None:
 def _started(console: Console, status: Status, home: Path, run: Run) -> None:
     status.stop()
     address = f"http://127.0.0.1:{run.collector}"
-    key = "demo" if run.receiver else "YOUR_WRITE_KEY"
+    key = DEMO_WRITE_KEY if run.receiver else "YOUR_WRITE_KEY"
     lines = [
         f"[bold]Live page[/]  {address}/",
         f"[bold]Collector[/]  {address}/v1  write key [bold]{key}[/]",
@@ -74,13 +75,22 @@ def _started(console: Console, status: Status, home: Path, run: Run) -> None:
     lines.append(f"[bold]Home[/]       {home}")
     console.print(Panel("\n".join(lines), title="Headrace is up", border_style="green", expand=False))
     # Outside of the panel and unwrapped, so that they can be pasted whatever the width of the terminal.
-    for title, snippet in _snippets(address, key):
+    for title, snippet in first_steps(address, key):
         console.print(f"\n[bold]{title}[/]")
         console.print(snippet, markup=False, soft_wrap=True)
     console.print("\nCtrl-C stops everything in order.")
 
 
-def _snippets(address: str, key: str) -> list[tuple[str, str]]:
+def first_steps(address: str, key: str) -> list[tuple[str, str]]:
+    """Give what to paste after a start.
+
+    Args:
+        address: The collector's address.
+        key: A write key, or what stands for one that is not known here.
+
+    Returns:
+        Titles and code. The demo's shop is offered where its write key is known only: elsewhere it would be refused.
+    """
     return [
         ("Send a first event", f'curl -u {key}: {address}/v1/track -d \'{{"userId":"u1","event":"Hello"}}\''),
         (
@@ -98,5 +108,8 @@ def _snippets(address: str, key: str) -> list[tuple[str, str]]:
                 f'new Analytics({{ writeKey: "{key}", host: "{address}" }}).track({{ userId: "u1", event: "Hello" }})'
             ),
         ),
-        ("See it", 'headrace demo\nheadrace status\nheadrace query "select event, count(*) from tracks group by 1"'),
+        (
+            "See it",
+            f'{"headrace demo" if key == DEMO_WRITE_KEY else "headrace send track --user u1 --event Hello"}\nheadrace status\nheadrace query "select event, count(*) from tracks group by 1"',
+        ),
     ]
