@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -17,6 +17,9 @@ from pipeline.app.cli.topics import TopologyOption
 from pipeline.app.processes.run_file import Run
 from pipeline.app.settings import read_settings
 from pipeline.model.workspace import DEMO_WRITE_KEY
+
+
+_QUERY: Final = 'headrace query "select event, count(*) from tracks group by 1"'
 
 
 def register(app: typer.Typer) -> None:
@@ -91,6 +94,7 @@ def first_steps(address: str, key: str) -> list[tuple[str, str]]:
     Returns:
         Titles and code. The demo's shop is offered where its write key is known only: elsewhere it would be refused.
     """
+    send = "headrace demo" if key == DEMO_WRITE_KEY else "headrace send track --user u1 --event Hello"
     return [
         ("Send a first event", f'curl -u {key}: {address}/v1/track -d \'{{"userId":"u1","event":"Hello"}}\''),
         (
@@ -108,8 +112,5 @@ def first_steps(address: str, key: str) -> list[tuple[str, str]]:
                 f'new Analytics({{ writeKey: "{key}", host: "{address}" }}).track({{ userId: "u1", event: "Hello" }})'
             ),
         ),
-        (
-            "See it",
-            f'{"headrace demo" if key == DEMO_WRITE_KEY else "headrace send track --user u1 --event Hello"}\nheadrace status\nheadrace query "select event, count(*) from tracks group by 1"',
-        ),
+        ("See it", f"{send}\nheadrace status\n{_QUERY}"),
     ]
