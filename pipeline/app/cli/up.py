@@ -18,7 +18,6 @@ from pipeline.app.processes.run_file import Run
 from pipeline.app.settings import read_settings
 from pipeline.model.workspace import DEMO_WRITE_KEY
 
-
 _QUERY: Final = 'headrace query "select event, count(*) from tracks group by 1"'
 
 
