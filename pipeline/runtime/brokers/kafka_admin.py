@@ -15,6 +15,7 @@ from pipeline.model.record import Record, TopicPartition
 from pipeline.model.topics import Declared
 from pipeline.ports.broker import BrokerError
 from pipeline.runtime.brokers.kafka_consumer import as_records
+from pipeline.runtime.brokers.kafka_records import read_whatever_was_written
 
 REPLICAS: Final = 3
 """Copies of each topic's partitions, where the cluster has so many brokers."""
@@ -34,6 +35,7 @@ class KafkaReader:
         self, topic: str, *, start: Mapping[int, int] | None = None, partitions: Collection[int] | None = None, follow: bool = False
     ) -> AsyncIterator[Sequence[Record]]:
         """Read a topic from given offsets to its present end, or for ever; see the port."""
+        read_whatever_was_written()
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             isolation_level="read_committed",

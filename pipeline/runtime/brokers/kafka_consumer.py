@@ -17,6 +17,7 @@ from aiokafka.structs import TopicPartition as KafkaTopicPartition
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Record, TopicPartition
 from pipeline.ports.broker import Assigned, BrokerError, Position, Revoked
+from pipeline.runtime.brokers.kafka_records import read_whatever_was_written
 
 _log = logging.getLogger(__name__)
 
@@ -81,6 +82,7 @@ class KafkaConsumer:
 
     async def start(self, topics: Collection[str], assigned: Assigned, revoked: Revoked) -> None:
         """Join the group."""
+        read_whatever_was_written()
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             group_id=self._group,
