@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from pipeline.model import headers, ids, limits
 from pipeline.model.outcomes import Dead, Drop, Emit, Emits, Outcome, Step
@@ -10,7 +11,9 @@ from pipeline.model.record import Message, Record
 from pipeline.model.workspace import Workspace
 from pipeline.validate.normalise import text_ids
 from pipeline.validate.size import check_size
-from pipeline.validate.times import LATEST_MS
+
+FAR_MS: Final = 24 * 3_600_000
+"""How far the collector's time may lie from the broker's: clocks differ, and a request may wait for its broker, but not for a day."""
 
 
 def create_place(workspace: Workspace, keys: Mapping[str, str], *, partitions: int) -> Step:
@@ -70,7 +73,10 @@ def _source_name(given: Mapping[str, bytes], write_key: object, keys: Mapping[st
 def _received_ms(given: Mapping[str, bytes], appended_ms: int) -> int:
     header = given.get(headers.RECEIVED_AT)
     if header is not None and len(header) <= 15 and header.isdigit():
-        return min(int(header), LATEST_MS)
+        received_ms = int(header)
+        # Anyone may write this header, and the lake makes folders of it: one that is far from the broker's own time counts for nothing.
+        if abs(received_ms - appended_ms) <= FAR_MS:
+            return received_ms
     return appended_ms
 
 

@@ -47,7 +47,7 @@ def _message(body: Any, *, key: bytes | None = b"", headers: Mapping[str, bytes]
     value = json_text.encode(body)
     given_headers = {"source": b"web"} if headers is None else dict(headers)
     record = Record("shop.raw", partition, 7, RECEIVED_MS, key, value, tuple(given_headers.items()))
-    return Message(json_text.decode(value).value, key, given_headers, record)
+    return Message(json_text.decode(value)[0], key, given_headers, record)
 
 
 def _judge(body: Any, **how: Any) -> tuple[Outcome | None, Message]:  # noqa: ANN401 (JSON)
@@ -158,10 +158,12 @@ def test_a_record_never_goes_back_twice() -> None:
 
 
 def test_arrival() -> None:
-    """The arrival is the header's, else the broker's; what a client says of it is ignored."""
+    """The arrival is the header's unless that is more than a day off, else the broker's; what a client says of it is ignored."""
     for headers, text in (
         ({}, "2026-03-14T09:26:54.100Z"),
-        ({"received_at": b"0"}, "1970-01-01T00:00:00.000Z"),
+        ({"received_at": b"1773480000000"}, "2026-03-14T09:20:00.000Z"),
+        ({"received_at": b"0"}, "2026-03-14T09:26:54.100Z"),
+        ({"received_at": b"253402300799999"}, "2026-03-14T09:26:54.100Z"),
         ({"received_at": b"x"}, "2026-03-14T09:26:54.100Z"),
     ):
         outcome, message = _judge(_track(receivedAt="1999-01-01T00:00:00Z"), headers={"source": b"web", **headers})
