@@ -26,6 +26,7 @@ GROUPS: Final = (
     ("tail", ("tail",)),
     ("deadletters", ("dead",)),
     ("query", ("query",)),
+    ("audit", ("audit",)),
     ("demo", ("demo",)),
     ("status", ("status",)),
     ("run", ("run",)),
