@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from pipeline.app.local.kafka import KafkaStartError, LocalKafka, check_port_fre
 from pipeline.app.processes.probe import is_ready
 from pipeline.app.processes.run_file import READY_PATHS, Run, StartedProcess, read_run, remove_run, write_run
 from pipeline.app.processes.supervisor import Supervisor
+from pipeline.app.settings import Secrets
 from pipeline.model.topology import Topology
 from pipeline.model.workspace import Workspace
 from pipeline.ports.broker import BrokerError
@@ -166,6 +168,7 @@ class Local:
         else:
             path = self._options.workspace
         declared = read_workspace(path)
+        refuse_unwritable_lakes(declared, Secrets(self._options.home).resolve)
         try:
             await publish(KafkaBroker(self._bootstrap), declared, topology, SystemClock())
         except BrokerError as error:
@@ -230,6 +233,28 @@ class Local:
         if self._kafka is not None:
             await self._kafka.stop()
         remove_run(self._options.home)
+
+
+def refuse_unwritable_lakes(workspace: Workspace, resolve: Callable[[str], str]) -> None:
+    """Make the folders of the lakes, and say which one cannot be written before anything is sent to it.
+
+    Args:
+        workspace: What is declared.
+        resolve: Fills in references to secrets.
+
+    Raises:
+        CommandError: A lake cannot be written; names it and its folder.
+    """
+    for storage in workspace.storage.values():
+        folder = Path(resolve(str(storage.settings["path"])))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable-"):
+                pass
+        except OSError as error:
+            raise CommandError(
+                f"the lake {storage.id} cannot be written: {folder}: {error.strerror}", "change its path, or who may write there"
+            ) from error
 
 
 async def _never() -> int:
