@@ -32,8 +32,20 @@ from pipeline.runtime.step_worker import StepWorker
 _WAITING_BYTES: Final = 512 * 1024
 """Inbox of a partition whose records wait for a tool or a time: while tools are away all of these are full, and there may be hundreds."""
 
-Made = tuple[list[str], Callable[[TopicPartition], PartitionWorker]]
-"""Input topics without prefix, and what makes a worker for a partition of them."""
+
+class Made(NamedTuple):
+    """What a kind of processor makes of its group member.
+
+    Attributes:
+        topics: Input topics without prefix.
+        make_worker: Makes a worker for a partition of them.
+        on_end: Called when the member has ended.
+    """
+
+    topics: list[str]
+    make_worker: Callable[[TopicPartition], PartitionWorker]
+    on_end: Callable[[], None] = lambda: None
+
 
 OpenStore = Callable[[str, int], DedupStore]
 """Opens the local dedup store of a group (without prefix) and partition."""
@@ -86,14 +98,15 @@ class HostMaker:
         """
         name = group_name(processor, instance)
         make = {"steps": self._steps, "deliver": self._deliver, "retry": self._retry, "lake": self._lake}[processor.kind]
-        topics, make_worker = make(processor, instance, workspace, name)
+        made = make(processor, instance, workspace, name)
         prefix = workspace.name
         return PartitionHost(
             self._outside.broker,
             group=topic_name(prefix, name),
-            topics=[topic_name(prefix, topic) for topic in topics],
-            make_worker=make_worker,
+            topics=[topic_name(prefix, topic) for topic in made.topics],
+            make_worker=made.make_worker,
             inbox_bytes=_WAITING_BYTES if processor.kind in ("deliver", "retry") else INBOX_BYTES,
+            on_end=made.on_end,
         )
 
     def _steps(self, processor: Processor, instance: str, workspace: Workspace, name: str) -> Made:
@@ -122,7 +135,7 @@ class HostMaker:
                 commit_interval_seconds=processor.commit_interval_ms / 1000,
             )
 
-        return [processor.input], make_worker
+        return Made([processor.input], make_worker)
 
     def _deliver(self, processor: Processor, instance: str, workspace: Workspace, name: str) -> Made:
         outside, prefix = self._outside, workspace.name
@@ -141,7 +154,7 @@ class HostMaker:
                 known = destination
                 lane.update(settings)
 
-        self._configuration.on_change(changed)
+        leave = self._configuration.on_change(changed)
 
         def make_worker(partition: TopicPartition) -> DeliverWorker:
             short = partition.topic.removeprefix(f"{prefix}.")
@@ -160,7 +173,7 @@ class HostMaker:
             )
 
         live = processor.input.replace("{destination}", instance)
-        return [live, f"{live}.retry"], make_worker
+        return Made([live, f"{live}.retry"], make_worker, leave)
 
     def _retry(self, processor: Processor, instance: str, workspace: Workspace, name: str) -> Made:
         del instance
@@ -182,7 +195,7 @@ class HostMaker:
                 time_scale=outside.time_scale,
             )
 
-        return [processor.input.replace("{delay}", delay) for delay in RETRY_DELAYS], make_worker
+        return Made([processor.input.replace("{delay}", delay) for delay in RETRY_DELAYS], make_worker)
 
     def _is_destination(self, name: str) -> bool:
         workspace = self._configuration.workspace
@@ -196,7 +209,7 @@ class HostMaker:
         root = Path(self._judges.resolve(str(workspace.storage[instance].settings["path"])))
 
         make_worker = lake_workers(outside.broker, storage=instance, prefix=prefix, root=root, clock=outside.clock, metrics=outside.metrics)
-        return [processor.input], make_worker
+        return Made([processor.input], make_worker)
 
 
 def delivery_settings(destination: Destination, resolve: Callable[[str], str]) -> DeliverySettings:

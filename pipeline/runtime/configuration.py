@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from pipeline.declaration import ConfigFold
@@ -41,15 +42,24 @@ class Configuration:
         """The newest good version, or None before the first."""
         return self._fold.workspace
 
-    def on_change(self, listener: Callable[[Workspace], None]) -> None:
+    def on_change(self, listener: Callable[[Workspace], None]) -> Callable[[], None]:
         """Have a function called with each new version, and at once with the present one if there is one.
 
         Args:
             listener: The function; it must not wait.
+
+        Returns:
+            What takes the listener away.
         """
         self._listeners.append(listener)
         if self._fold.workspace is not None:
             listener(self._fold.workspace)
+
+        def leave() -> None:
+            with suppress(ValueError):
+                self._listeners.remove(listener)
+
+        return leave
 
     async def at_least(self, version: int) -> Workspace:
         """Wait until a version, or a newer one, is in force; a wait that lasts is said, because it may be for a version that never comes.
@@ -100,7 +110,7 @@ class Configuration:
             workspace = self._fold.workspace
             if changed and workspace is not None:
                 _log.info("Configuration version %d is in force.", workspace.version)
-                for listener in self._listeners:
+                for listener in list(self._listeners):
                     listener(workspace)
             async with self._changed:
                 self._changed.notify_all()

@@ -204,6 +204,7 @@ class PartitionHost:
         topics: Topics with prefix.
         make_worker: Makes a worker for a partition.
         inbox_bytes: Bound of each partition's inbox.
+        on_end: Called when `run` has come to its end, however it did.
     """
 
     def __init__(
@@ -214,12 +215,14 @@ class PartitionHost:
         topics: Collection[str],
         make_worker: Callable[[TopicPartition], PartitionWorker],
         inbox_bytes: int = INBOX_BYTES,
+        on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.group = group
         self.topics = list(topics)
         self._consumer = broker.consumer(group)
         self._make_worker = make_worker
         self._inbox_bytes = inbox_bytes
+        self._on_end = on_end
         self._slots: dict[TopicPartition, _Slot] = {}
         self._stopping = asyncio.Event()
         self._failure: BaseException | None = None
@@ -247,7 +250,13 @@ class PartitionHost:
             BrokerError: The group cannot be joined or the topics cannot be read.
             Exception: Whatever ended a worker: a bug.
         """
-        await self._consumer.start(self.topics, self._assigned, self._revoked)
+        try:
+            await self._consumer.start(self.topics, self._assigned, self._revoked)
+            await self._work()
+        finally:
+            self._on_end()
+
+    async def _work(self) -> None:
         try:
             while not self._stopping.is_set():
                 self._resume_opened()

@@ -82,6 +82,26 @@ async def test_listeners_hear_each_version_once_and_the_present_one_at_once() ->
 
 
 @jumping
+async def test_a_listener_that_left_hears_nothing() -> None:
+    """What `on_change` gives takes the listener away, also while versions are being told, and does no harm a second time."""
+    bench = Bench()
+    async with bench.running(), asyncio.timeout(60):
+
+        def once(workspace: Workspace) -> None:
+            bench.seen.append(workspace.version)
+            leave()
+
+        leave = bench.configuration.on_change(once)
+        others: list[int] = []
+        bench.configuration.on_change(lambda workspace: others.append(workspace.version))
+        for version in (1, 2):
+            bench.apply(version, "web")
+            await bench.configuration.at_least(version)
+        leave()
+    assert ([1], [1, 2]) == (bench.seen, others)
+
+
+@jumping
 async def test_the_last_good_version_stays_in_force() -> None:
     """A version that is not whole is passed over; who waits for it gets the last good one instead of waiting for ever."""
     bench = Bench()
