@@ -34,7 +34,7 @@ class Placement:
         Returns:
             Records in order, by partition.
         """
-        placed: dict[TopicPartition, list[Output]] = defaultdict(list)
+        placed: dict[tuple[str, int], list[Output]] = defaultdict(list)
         for output in outputs:
             partition = output.partition
             if partition is None:
@@ -42,8 +42,8 @@ class Placement:
                 if count is None:
                     count = self._partitions[output.topic] = len(await producer.partitions_for(output.topic))
                 partition = partition_of(output.key, count) if output.key is not None else 0
-            placed[TopicPartition(output.topic, partition)].append(output)
-        return placed
+            placed[output.topic, partition].append(output)
+        return {TopicPartition(*place): records for place, records in placed.items()}
 
 
 async def append_batches(
