@@ -41,7 +41,7 @@ def read_item(value: bytes) -> Item:
     Raises:
         ValueError: The value is not such JSON.
     """
-    parsed = decode(value).value
+    parsed = decode(value)[0]
     try:
         return Item(str(parsed["id"]), str(parsed["method"]), str(parsed["url"]), dict(parsed["headers"]), encode(parsed["body"]))
     except (KeyError, TypeError) as error:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json  # noqa: TID251 (the slow path for what orjson cannot carry exactly; everything else goes through orjson)
 import math
 import re
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import orjson
 
@@ -24,14 +24,7 @@ _DIGITS_AS_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
-class Decoded(NamedTuple):
-    """A parsed JSON text and how many values in it had to be replaced."""
-
-    value: Any
-    replaced: int
-
-
-def decode(text: bytes) -> Decoded:
+def decode(text: bytes) -> tuple[Any, int]:
     """Parse JSON text exactly, replacing only what no JSON reader could carry.
 
     Args:
@@ -45,13 +38,13 @@ def decode(text: bytes) -> Decoded:
     """
     if _LONG_DIGITS not in text.translate(_DIGITS_AS_ZEROS):
         try:
-            return Decoded(orjson.loads(text), 0)
+            return orjson.loads(text), 0
         except orjson.JSONDecodeError:
             pass  # perhaps one of the odd values; the exact reader below decides
     return _decode_exactly(text)
 
 
-def _decode_exactly(text: bytes) -> Decoded:
+def _decode_exactly(text: bytes) -> tuple[Any, int]:
     replaced = 0
 
     def not_a_number(_token: str) -> None:
@@ -74,7 +67,7 @@ def _decode_exactly(text: bytes) -> Decoded:
     if b"\\u" in text:
         value, count = _without_surrogates(value)
         replaced += count
-    return Decoded(value, replaced)
+    return value, replaced
 
 
 def _without_surrogates(value: Any) -> tuple[Any, int]:  # noqa: ANN401 (any JSON value)

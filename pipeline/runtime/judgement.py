@@ -132,7 +132,7 @@ def _parsed(record: Record, plan: Plan, judged: Judged, at_ms: int) -> Message |
         judged.tally.rows[Row("", "", "", "dead", fault.reason, "")] += 1
         return None
     try:
-        body = orjson.loads(value or b"") if plan.trusted and EXACT not in headers else decode(value or b"").value
+        body = orjson.loads(value or b"") if plan.trusted and EXACT not in headers else decode(value or b"")[0]
     except ValueError:
         stage = plan.steps[0][0]
         _dead(record, stage, Dead("invalid_json", "the value is not JSON"), plan, judged, at_ms)

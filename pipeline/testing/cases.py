@@ -121,7 +121,7 @@ def _answering(case: Case) -> Callable[[Request], Answer]:
 def _seen(record: Record) -> dict[str, Any]:
     """Lay a record out as a case names its parts."""
     try:
-        value: Any = decode(record.value or b"null").value
+        value: Any = decode(record.value or b"null")[0]
     except ValueError:
         value = (record.value or b"").decode("utf-8", "replace")
     return {

@@ -216,8 +216,8 @@ def test_every_value_comes_back_equal(tmp_path_factory: pytest.TempPathFactory, 
     rows = {row[0]: row[1:] for row in run_query(root, sql).rows}
     assert sorted(rows) == sorted(body["messageId"] for body in bodies)
     for body in bodies:
-        main, context, message = (decode(text.encode()).value for text in rows[body["messageId"]])
-        expected = decode(encode(body)).value
+        main, context, message = (decode(text.encode())[0] for text in rows[body["messageId"]])
+        expected = decode(encode(body))[0]
         assert repr((main, context)) == repr((expected["properties"], expected["context"]))
         assert message == expected
     assert orjson.dumps(run_query(root, "SELECT * FROM tracks").rows)

@@ -129,7 +129,7 @@ def value_of(value: bytes | None) -> Any:  # noqa: ANN401 (any JSON value)
     if value is None:
         return None
     try:
-        return decode(value).value
+        return decode(value)[0]
     except ValueError:
         return value.decode("utf-8", "replace")
 

@@ -219,7 +219,7 @@ def _object(value: bytes | None) -> dict[str, Any]:
         body = orjson.loads(value)
     except orjson.JSONDecodeError:
         try:
-            body = decode(value).value
+            body = decode(value)[0]
         except ValueError:
             return {}
     return body if isinstance(body, dict) else {}
