@@ -106,6 +106,7 @@ class HostMaker:
             topics=[topic_name(prefix, topic) for topic in made.topics],
             make_worker=made.make_worker,
             inbox_bytes=_WAITING_BYTES if processor.kind in ("deliver", "retry") else INBOX_BYTES,
+            on_expired=lambda offsets: self._outside.metrics.add("headrace_records_expired_total", offsets, processor=name),
             on_end=made.on_end,
         )
 

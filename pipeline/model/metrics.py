@@ -33,6 +33,12 @@ _METRICS: Final = (
     Metric("headrace_ingest_retries_total", "counter", ("source",), "Requests that a client marked as a retry."),
     Metric("headrace_ingest_request_seconds", "histogram", ("endpoint",), "From the request's last byte to its answer.", _SECONDS),
     Metric("headrace_records_in_total", "counter", ("processor",), "Records read."),
+    Metric(
+        "headrace_records_expired_total",
+        "counter",
+        ("processor",),
+        "Offsets that retention took before they were read: records, and the markers of transactions among them (one may be a marker alone).",
+    ),
     Metric("headrace_records_passed_total", "counter", ("processor",), "Records that went on."),
     Metric("headrace_records_dropped_total", "counter", ("processor", "reason"), "Records dropped as meant."),
     Metric("headrace_records_dead_total", "counter", ("processor", "reason"), "Records written to dead letters."),

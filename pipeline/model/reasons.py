@@ -55,7 +55,7 @@ _REASONS: Final = (
     Reason("duplicate", "info", "A message with this id was seen from this source within the dedup window."),
     # filter
     Reason("no_route", "info", "No destination and no storage wants the event."),
-    Reason("destination_disabled", "info", "The destination is disabled."),
+    Reason("destination_disabled", "info", "The destination is disabled, or was removed after the event was routed."),
     Reason("filtered_by_integrations_object", "info", "The event's integrations object switches the destination off."),
     Reason("filtered_by_rules", "info", "The destination's event list or filter leaves the event out."),
     Reason("unknown_integration", "warning", "The event's integrations object names what is no destination of the workspace."),

@@ -8,6 +8,7 @@ fetches in the one task that fetches, so that nothing fetched before it can slip
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -204,6 +205,7 @@ class PartitionHost:
         topics: Topics with prefix.
         make_worker: Makes a worker for a partition.
         inbox_bytes: Bound of each partition's inbox.
+        on_expired: Called with how many offsets retention took before the group had read them.
         on_end: Called when `run` has come to its end, however it did.
     """
 
@@ -215,6 +217,7 @@ class PartitionHost:
         topics: Collection[str],
         make_worker: Callable[[TopicPartition], PartitionWorker],
         inbox_bytes: int = INBOX_BYTES,
+        on_expired: Callable[[int], None] = lambda _offsets: None,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.group = group
@@ -222,6 +225,8 @@ class PartitionHost:
         self._consumer = broker.consumer(group)
         self._make_worker = make_worker
         self._inbox_bytes = inbox_bytes
+        self._on_expired = on_expired
+        self._expired: dict[TopicPartition, int] = {}
         self._on_end = on_end
         self._slots: dict[TopicPartition, _Slot] = {}
         self._stopping = asyncio.Event()
@@ -326,7 +331,7 @@ class PartitionHost:
             wait = REOPEN_SECONDS
             try:
                 bounds = (await self._consumer.bounds([partition]))[partition]
-                offset = await worker.open(lambda: self._consumer.committed(partition), bounds)
+                offset = await worker.open(functools.partial(self._committed, partition, bounds[0]), bounds)
                 inbox = Inbox(self._inbox_bytes, lambda: self._resume(partition))
                 slot.opened = (inbox, offset)
                 await worker.run(inbox)
@@ -347,6 +352,15 @@ class PartitionHost:
             if self._slots.get(partition) is not slot:
                 return
             await asyncio.sleep(wait)
+
+    async def _committed(self, partition: TopicPartition, first: int) -> Position | None:
+        committed = await self._consumer.committed(partition)
+        if committed is not None:
+            counted = max(committed.offset, self._expired.get(partition, 0))  # opened again before its first commit, it has the same gap
+            if first > counted:
+                self._expired[partition] = first
+                self._on_expired(first - counted)
+        return committed
 
     def _resume(self, partition: TopicPartition) -> None:
         if partition in self._slots:

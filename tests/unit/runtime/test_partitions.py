@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -47,13 +47,22 @@ class Bench:
         self.failures: dict[int, deque[Exception]] = {number: deque() for number in range(partitions)}
         self.slow_close = 0.0
         self.slow_release = 0.0
+        self.retention: int | None = None  # offset before which nothing is kept
+        self.expired: list[int] = []
         self.free = asyncio.Event()
         self.free.set()
         self.host = self.a_host()
 
     def a_host(self, inbox_bytes: int = 1_000_000) -> PartitionHost:
         """Make a member."""
-        return PartitionHost(self.broker, group="test.group", topics=[TOPIC], make_worker=lambda one: _Worker(self, one), inbox_bytes=inbox_bytes)
+        return PartitionHost(
+            self.broker,
+            group="test.group",
+            topics=[TOPIC],
+            make_worker=lambda one: _Worker(self, one),
+            inbox_bytes=inbox_bytes,
+            on_expired=self.expired.append,
+        )
 
     def write(self, count: int, partition: int = 0) -> None:
         """Write records."""
@@ -105,6 +114,10 @@ class _Consumer(MemoryConsumer):
     async def committed(self, partition: TopicPartition) -> Position | None:
         self._bench.log.append(f"read committed {partition.partition}")
         return await super().committed(partition)
+
+    async def bounds(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, tuple[int, int]]:
+        found = await super().bounds(partitions)
+        return {one: (self._bench.retention or first, end) for one, (first, end) in found.items()}
 
     async def fetch(self, timeout_seconds: float) -> Mapping[TopicPartition, Sequence[Record]]:
         found = await super().fetch(timeout_seconds)
@@ -173,6 +186,33 @@ async def test_a_new_group_starts_at_the_beginning() -> None:
         await until(lambda: bench.taken[0] == [[0, 1, 2]])
         bench.write(2)
         await until(lambda: bench.taken[0] == [[0, 1, 2, 3, 4]])
+
+
+@jumping
+async def test_what_retention_took_is_counted_once() -> None:
+    """Offsets between the position and the first record that is left are counted, not again when the partition is opened again."""
+    bench = Bench()
+    bench.write(9)
+    bench.commit(2)
+    bench.retention = 5
+    bench.failures[0].append(Uncertain("no answer"))
+    async with bench.running():
+        await until(lambda: [[5, 6, 7, 8], [5, 6, 7, 8]] == bench.taken[0])
+    assert [3] == bench.expired
+
+
+@jumping
+async def test_a_new_group_and_one_in_time_lose_nothing() -> None:
+    """What retention took before a group was made, or after it was read, is nothing that is missing."""
+    for position in (None, 5, 7):
+        bench = Bench()
+        bench.write(9)
+        if position is not None:
+            bench.commit(position)
+        bench.retention = 5
+        async with bench.running():
+            await until(lambda bench=bench: any(bench.taken[0]))  # type: ignore[misc]  # mypy infers no type for a lambda's default
+        assert [] == bench.expired
 
 
 @jumping
