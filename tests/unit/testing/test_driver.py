@@ -13,7 +13,7 @@ from pipeline.declaration import DeclarationError
 from pipeline.model.workspace import Destination, Source, Storage, Workspace
 from pipeline.ports.broker import BrokerError
 from pipeline.resources import resource
-from pipeline.runtime.step_worker import CRASHES_MOST
+from pipeline.runtime.breaker import CRASHES_MOST
 from pipeline.testing import START_MS, Driver, an_answer, event, record
 from pipeline.testing.loop import JumpingLoop
 
