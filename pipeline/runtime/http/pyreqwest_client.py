@@ -6,7 +6,7 @@ import time
 from datetime import timedelta
 from typing import Final
 
-from pyreqwest.client import ClientBuilder
+from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import BuilderError, PyreqwestError, RequestTimeoutError
 
 from pipeline.ports.http import Answer, Request
@@ -43,28 +43,36 @@ class PyreqwestClient:
     """
 
     def __init__(self, connections_per_host: int = 64) -> None:
-        self._client = (
-            ClientBuilder()
-            .follow_redirects(enable=False)
-            .referer(enable=False)
-            .no_proxy()
-            .gzip(enable=False)
-            .brotli(enable=False)
-            .zstd(enable=False)
-            .deflate(enable=False)
-            .user_agent(USER_AGENT)
-            .default_headers({"accept-encoding": "identity"})
-            .pool_max_idle_per_host(connections_per_host)
-            .pool_idle_timeout(timedelta(seconds=IDLE_SECONDS))
-            .build()
-        )
+        self._connections_per_host = connections_per_host
+        self._built: Client | None = None
+
+    def _client(self) -> Client:
+        """Build the client at its first request: its thread and certificates take 4 MB, and most processes send nothing."""
+        if self._built is None:
+            self._built = (
+                ClientBuilder()
+                .follow_redirects(enable=False)
+                .referer(enable=False)
+                .no_proxy()
+                .gzip(enable=False)
+                .brotli(enable=False)
+                .zstd(enable=False)
+                .deflate(enable=False)
+                .user_agent(USER_AGENT)
+                .default_headers({"accept-encoding": "identity"})
+                .pool_max_idle_per_host(self._connections_per_host)
+                .pool_idle_timeout(timedelta(seconds=IDLE_SECONDS))
+                .build()
+            )
+        return self._built
 
     async def send(self, request: Request) -> Answer:
         """Send a request and wait for its answer; see the port."""
+        client = self._client()
         started = time.perf_counter()
         try:
             sending = (
-                self._client.request(request.method, request.url)
+                client.request(request.method, request.url)
                 .headers(request.headers)
                 .body_bytes(request.body)
                 .timeout(timedelta(seconds=request.timeout_seconds))
@@ -81,7 +89,8 @@ class PyreqwestClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._client.close()
+        if self._built is not None:
+            await self._built.close()
 
 
 def _milliseconds(started: float) -> float:
