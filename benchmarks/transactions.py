@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import uvloop
 
 from pipeline.app.local.kafka import LocalKafka, free_port
 from pipeline.model.record import Output, TopicPartition
@@ -84,7 +85,8 @@ def main() -> None:
     parser.add_argument("--transactions", type=int, default=150, help="transactions for each partition")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    result = asyncio.run(measure(arguments.transactions))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:  # as the processes do
+        result = runner.run(measure(arguments.transactions))
     print(json.dumps(result) if arguments.json else json.dumps(result, indent=2))
 
 
