@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pipeline.model.topology import Processor
-from pipeline.model.workspace import Workspace
+from pipeline.model.workspace import Storage, Workspace
 from pipeline.runtime.configuration import Configuration
 from pipeline.runtime.partitions import PartitionHost
 
@@ -22,6 +22,7 @@ MakeHost = Callable[[Processor, str, Workspace], PartitionHost]
 class _Member:
     host: PartitionHost
     task: asyncio.Task[None]
+    storage: Storage | None
 
 
 def instances(processor: Processor, workspace: Workspace) -> list[str]:
@@ -116,12 +117,15 @@ class ProcessorRunner:
         if workspace is None or self._stopping:
             return
         wanted = instances(self.processor, workspace)
-        await self._stop_members([instance for instance in self._members if instance not in wanted])
+        # A lake that lies elsewhere now is another lake; everything else follows a new version within its member.
+        storage = workspace.storage if self.processor.for_each == "storage" else {}
+        outdated = [name for name, member in self._members.items() if name not in wanted or member.storage != storage.get(name)]
+        await self._stop_members(outdated)
         for instance in wanted:
             if instance not in self._members:
                 host = self._make_host(self.processor, instance, workspace)
                 task = asyncio.create_task(host.run(), name=host.group)
-                self._members[instance] = _Member(host, task)
+                self._members[instance] = _Member(host, task, storage.get(instance))
                 _log.info("Group %s reads %s.", host.group, ", ".join(host.topics))
 
     async def _stop_members(self, which: list[str]) -> None:

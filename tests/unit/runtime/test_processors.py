@@ -22,13 +22,13 @@ from pipeline.runtime.processors import ProcessorRunner, group_name, instances
 from tests.unit.runtime.jumping import jumping
 
 
-def a_workspace(*destinations: str) -> Workspace:
+def a_workspace(*destinations: str, path: str = "./lake") -> Workspace:
     """Make a workspace with some destinations and a lake."""
     return Workspace(
         "shop",
         sources={"web": Source("web")},
         destinations={name: Destination(name, "webhook", ("web",), settings={"url": f"https://{name}.example/"}) for name in destinations},
-        storage={"lake": Storage("lake", "parquet", ("web",), {"path": "./lake"})},
+        storage={"lake": Storage("lake", "parquet", ("web",), {"path": path})},
     )
 
 
@@ -51,10 +51,10 @@ class Bench:
             self.broker, group=f"{workspace.name}.{name}", topics=["shop.routed"], make_worker=lambda partition: _Worker(self, name, partition)
         )
 
-    def apply(self, *destinations: str) -> None:
+    def apply(self, *destinations: str, path: str = "./lake") -> None:
         """Publish a version."""
         self._version += 1
-        records = config_records(a_workspace(*destinations), self._version, at_ms=0)
+        records = config_records(a_workspace(*destinations, path=path), self._version, at_ms=0)
         self.broker.append([Output("shop.config", key, value) for key, value in records])
 
     def names(self) -> list[str]:
@@ -132,6 +132,22 @@ async def test_members_come_and_go_with_the_configuration() -> None:
         assert ["translate.crm works", "translate.mail works", "translate.crm is closed"] == bench.log
     assert "translate.mail is closed" == bench.log[-1]
     assert [] == bench.names()
+
+
+@jumping
+async def test_a_lake_that_lies_elsewhere_gets_a_new_member() -> None:
+    """A new path of a lake ends its member and makes another; a version that leaves it alone does not."""
+    bench = Bench(for_each="storage")
+    async with bench.running():
+        bench.apply()
+        await bench.until_ready(["translate.lake"])
+        bench.apply("crm")
+        await asyncio.sleep(3)
+        assert ["translate.lake works"] == bench.log
+        bench.apply("crm", path="./elsewhere")
+        await asyncio.sleep(3)
+        await bench.until_ready(["translate.lake"])
+        assert ["translate.lake works", "translate.lake is closed", "translate.lake works"] == bench.log
 
 
 @jumping
