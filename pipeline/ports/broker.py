@@ -120,7 +120,10 @@ class Consumer(Protocol):
         ...
 
     async def behind(self, partition: TopicPartition) -> int:
-        """Give how many committed records of an assigned partition have not been fetched yet, as far as is known without asking the broker."""
+        """Give how many committed records of an assigned partition have not been fetched yet, as far as is known without asking the broker.
+
+        A partition that is not assigned (any more) counts as 0.
+        """
         ...
 
     async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:

@@ -171,8 +171,10 @@ class KafkaConsumer:
     async def behind(self, partition: TopicPartition) -> int:
         """Give how many committed records of a partition have not been fetched yet; transaction markers do not count once they were passed."""
         key = KafkaTopicPartition(*partition)
-        end = self._client.last_stable_offset(key)
-        return 0 if end is None else max(0, int(end) - int(await self._client.position(key)))
+        if self._consumer is None or key not in self._consumer.assignment():
+            return 0  # taken away between two looks: it is its new owner's lag
+        end = self._consumer.last_stable_offset(key)
+        return 0 if end is None else max(0, int(end) - int(await self._consumer.position(key)))
 
     async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Commit the group's positions outside a transaction."""

@@ -295,7 +295,8 @@ class MemoryConsumer:
 
     async def behind(self, partition: TopicPartition) -> int:
         """Give how many records of a partition have not been fetched yet."""
-        return len(self._broker.log(partition.topic)[partition.partition]) - self._places.get(partition, 0)
+        place = self._places.get(partition)
+        return 0 if place is None else len(self._broker.log(partition.topic)[partition.partition]) - place
 
     async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Commit the group's positions."""
