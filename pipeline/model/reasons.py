@@ -78,7 +78,6 @@ _REASONS: Final = (
     # anywhere
     Reason("crashed", "error", "A step raised an exception on this record: a bug of ours."),
     Reason("not_a_ledger_record", "warning", "A record of the ledger is not one of ours; the monitor passes over it."),
-    Reason("backlog_full", "error", "The destination's backlog reached its limit."),
 )
 
 REASONS: Final[Mapping[str, Reason]] = MappingProxyType({reason.name: reason for reason in _REASONS})

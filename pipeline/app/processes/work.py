@@ -94,7 +94,9 @@ async def _work(options: ProcessOptions, name: str, processors: Sequence[str], s
         nonlocal turned
         while True:
             turned = clock.monotonic()
+            version = configuration.workspace.version if configuration.workspace is not None else 0
             for each in runners:
+                metrics.set("headrace_config_version", version, processor=each.processor.name)
                 for group, host in each.members:
                     lags[group] = await host.lag()
                     metrics.set("headrace_lag_records", lags[group], processor=group)
