@@ -322,6 +322,21 @@ async def test_a_click_shows_where_it_got_to(live: Open) -> None:
     await expect(drawer).to_be_hidden()
 
 
+async def test_what_moves_on_does_not_take_the_focus_away(live: Open) -> None:
+    """A drawer that is drawn anew keeps the focus on the record that is read; and Escape closes it though the focus is nowhere."""
+    await live.post("/v1/track", {"event": "Paid", "userId": "u", "messageId": "m-1"})
+    await live.row("m-1").click()
+    drawer = live.page.get_by_role("dialog")
+    summary = drawer.locator("summary", has_text="requests.crm/")
+    await summary.click()
+    await live.post("/v1/track", {"event": "Paid", "userId": "u", "messageId": "m-1"})
+    await expect(drawer).to_contain_text("Sent 2 times")
+    await expect(summary).to_be_focused()
+    await summary.blur()
+    await live.page.keyboard.press("Escape")
+    await expect(drawer).to_be_hidden()
+
+
 async def test_keyboard_alone_is_enough(live: Open) -> None:
     """From the skip link to an event, along the rows, and into the drawer and back."""
     for number in (1, 2):

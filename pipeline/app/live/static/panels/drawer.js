@@ -13,7 +13,8 @@ export function mountDrawer(drawer, live) {
   drawer.setAttribute("role", "dialog");
   drawer.setAttribute("aria-labelledby", "drawer-title");
   drawer.tabIndex = -1;
-  drawer.addEventListener("keydown", (event) => event.key === "Escape" && close());
+  // On the document: whoever opened the drawer can close it wherever the focus is by now.
+  document.addEventListener("keydown", (event) => event.key === "Escape" && opened && close());
 
   function close() {
     drawer.hidden = true;
@@ -33,11 +34,11 @@ export function mountDrawer(drawer, live) {
     draw(await answer.json());
   }
 
-  const closeButton = () => el("button", { type: "button", class: "quiet close", "aria-label": "Close", onclick: close }, "Close");
+  const closeButton = () => el("button", { type: "button", class: "quiet close", "aria-label": "Close", "data-focus": "close", onclick: close }, "Close");
 
   function draw(event) {
     const held = drawer.scrollTop;
-    const focused = drawer.contains(document.activeElement) ? document.activeElement.dataset.focus : null;
+    const focused = drawer.contains(document.activeElement) ? document.activeElement : null;
     const records = new Map([...drawer.querySelectorAll("details[open][data-place]")].map((each) => [each.dataset.place, each]));
     drawer.replaceChildren(
       el("div", { class: "drawer-head" },
@@ -49,7 +50,7 @@ export function mountDrawer(drawer, live) {
       el("div", { class: "json-head" }, el("h3", {}, "Event"), tabs(event), copyButton(event.body)),
       view === "pretty" ? pretty(event.body) : raw(event.body));
     drawer.scrollTop = held;
-    if (focused) drawer.querySelector(`[data-focus="${focused}"]`)?.focus();
+    if (focused) (drawer.querySelector(`[data-focus="${focused.dataset.focus}"]`) ?? drawer).focus();
   }
 
   function tabs(event) {
@@ -138,7 +139,7 @@ function record(place, records) {
       const found = answer?.ok ? await answer.json() : null;
       details.append(...(found ? contents(found) : [el("p", { class: "why" }, "The record is no longer there.")]));
     },
-  }, el("summary", {}, el("code", {}, name)));
+  }, el("summary", { "data-focus": name }, el("code", {}, name)));
   return details;
 }
 
