@@ -27,8 +27,8 @@ from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.delivery import DeliverWorker
 from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings
 from pipeline.runtime.http.pyreqwest_client import PyreqwestClient
+from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.metrics.prometheus import PrometheusMetrics
-from pipeline.runtime.partitions import Inbox
 
 BUDGET_MICROSECONDS = 60
 SECRET = "whsec_c2VjcmV0LW9mLXRoZS1iZW5jaG1hcms"

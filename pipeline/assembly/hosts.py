@@ -23,7 +23,8 @@ from pipeline.runtime.configuration import Configuration
 from pipeline.runtime.dedup_state import DedupState
 from pipeline.runtime.delivery import DeliverWorker
 from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings
-from pipeline.runtime.partitions import INBOX_BYTES, PartitionHost, PartitionWorker
+from pipeline.runtime.inbox import INBOX_BYTES
+from pipeline.runtime.partitions import PartitionHost, PartitionWorker
 from pipeline.runtime.plans import ConfiguredPlans
 from pipeline.runtime.processors import group_name
 from pipeline.runtime.retry import RetryWorker

@@ -23,7 +23,8 @@ from pipeline.ports.metrics import Metrics
 from pipeline.runtime.counting import count_transaction
 from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings, Entry
 from pipeline.runtime.delivery_written import DeliveryTopics, Written
-from pipeline.runtime.partitions import Inbox, InboxClosedError, ReadCommitted, start_offset
+from pipeline.runtime.inbox import Inbox, InboxClosedError
+from pipeline.runtime.partitions import ReadCommitted, start_offset
 
 OPEN_MOST: Final = 1_000
 """Most records beyond the committed offset, so that what is finished of them fits into the offset's metadata."""

@@ -17,7 +17,8 @@ from pipeline.ports.clock import Clock
 from pipeline.ports.metrics import Metrics
 from pipeline.runtime.counting import count_transaction
 from pipeline.runtime.dead_letters import dead_letter
-from pipeline.runtime.partitions import Inbox, InboxClosedError, ReadCommitted, start_offset
+from pipeline.runtime.inbox import Inbox, InboxClosedError
+from pipeline.runtime.partitions import ReadCommitted, start_offset
 
 TAKE_BYTES: Final = 1024 * 1024
 LOOK_SECONDS: Final = 1.0

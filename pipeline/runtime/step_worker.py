@@ -16,8 +16,9 @@ from pipeline.ports.clock import Clock
 from pipeline.ports.metrics import Metrics
 from pipeline.runtime.breaker import Breaker
 from pipeline.runtime.counting import count_transaction
+from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.judgement import Judged, Plan, judge
-from pipeline.runtime.partitions import Inbox, InboxClosedError, ReadCommitted, start_offset
+from pipeline.runtime.partitions import ReadCommitted, start_offset
 
 _log = logging.getLogger(__name__)
 

@@ -14,11 +14,11 @@ from pipeline.model.record import Output, Record, TopicPartition
 from pipeline.ports.broker import BrokerError, Fenced, Position, Transactions, Uncertain
 from pipeline.runtime.brokers.memory import MemoryBroker
 from pipeline.runtime.clock import SystemClock
+from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.lake.chain import MANIFEST, TEMPORARY
 from pipeline.runtime.lake.disk import Disk
 from pipeline.runtime.lake.worker import LakeLimits, LakeWorker
 from pipeline.runtime.metrics.memory import MemoryMetrics
-from pipeline.runtime.partitions import Inbox
 
 PARTITION = TopicPartition("shop.routed", 0)
 GROUP = "shop.lake.lake"

@@ -24,10 +24,11 @@ from pipeline.ports.clock import Clock
 from pipeline.ports.metrics import Metrics
 from pipeline.runtime.counting import count_transaction
 from pipeline.runtime.dead_letters import dead_letter
+from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.lake.chain import MANIFEST, Chain, Part, Taken
 from pipeline.runtime.lake.disk import Disk
 from pipeline.runtime.lake.parquet import to_arrow
-from pipeline.runtime.partitions import Inbox, InboxClosedError, ReadCommitted, start_offset
+from pipeline.runtime.partitions import ReadCommitted, start_offset
 
 _log = logging.getLogger(__name__)
 

@@ -21,8 +21,8 @@ from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.delivery import OPEN_BYTES, OPEN_MOST, DeliverWorker
 from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings, Patience, TokenBucket
 from pipeline.runtime.http.memory import MemoryHttpClient, an_answer
+from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.metrics.memory import MemoryMetrics
-from pipeline.runtime.partitions import Inbox
 
 GROUP = "shop.deliver.crm"
 LIVE = TopicPartition("shop.requests.crm", 0)

@@ -17,7 +17,8 @@ from pipeline.ports.broker import BrokerError
 from pipeline.resources import resource
 from pipeline.runtime.brokers.memory import MemoryBroker
 from pipeline.runtime.configuration import Configuration
-from pipeline.runtime.partitions import Inbox, InboxClosedError, PartitionHost, ReadCommitted
+from pipeline.runtime.inbox import Inbox, InboxClosedError
+from pipeline.runtime.partitions import PartitionHost, ReadCommitted
 from pipeline.runtime.processors import ProcessorRunner, group_name, instances
 from tests.unit.runtime.jumping import jumping
 

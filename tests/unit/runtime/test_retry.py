@@ -12,8 +12,8 @@ from pipeline.model.record import Record, TopicPartition
 from pipeline.model.topics import RETRY_DELAYS
 from pipeline.ports.broker import Position
 from pipeline.runtime.brokers.memory import MemoryBroker
+from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.metrics.memory import MemoryMetrics
-from pipeline.runtime.partitions import Inbox
 from pipeline.runtime.retry import RetryWorker
 
 GROUP = "shop.retry"

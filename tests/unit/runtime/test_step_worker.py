@@ -14,8 +14,8 @@ from pipeline.model.outcomes import Outcome
 from pipeline.model.record import Message, Output, Record, TopicPartition
 from pipeline.ports.broker import BrokerError, Fenced, Position, RecordRefused, Uncertain
 from pipeline.runtime.breaker import CRASHES_MOST, BreakerError
+from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.judgement import Plan
-from pipeline.runtime.partitions import Inbox
 from pipeline.runtime.step_worker import PATIENCE_SECONDS, StepWorker
 from pipeline.testing import HandClock, MemoryMetrics, event, record
 from tests.unit.runtime.jumping import jumping

@@ -14,8 +14,8 @@ from pipeline.app.query import lake_files
 from pipeline.model.record import Output, TopicPartition
 from pipeline.ports.broker import Position, Transactions, Uncertain
 from pipeline.runtime.brokers.memory import MemoryBroker
+from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.lake.worker import LakeLimits, LakeWorker, lake_workers
-from pipeline.runtime.partitions import Inbox
 from pipeline.testing import HandClock, MemoryMetrics
 
 PARTITION = TopicPartition("shop.routed", 0)
