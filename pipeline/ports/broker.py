@@ -182,6 +182,57 @@ class Reader(Protocol):
         ...
 
 
+class Lookup(Protocol):
+    """Looks at single places of many topics over one connection, committed records only, without a group; one look at a time."""
+
+    async def start(self, topics: Collection[str]) -> Mapping[TopicPartition, tuple[int, int]]:
+        """Connect.
+
+        Args:
+            topics: Topics with prefix that will be looked at; those that do not exist are passed over.
+
+        Returns:
+            First and end offset (read_committed) of each of their partitions.
+
+        Raises:
+            BrokerError: The broker does not answer.
+        """
+        ...
+
+    async def offset_at(self, partition: TopicPartition, time_ms: int) -> int:
+        """Find a time in a partition.
+
+        Args:
+            partition: A partition of the topics.
+            time_ms: Broker append time, milliseconds since the epoch.
+
+        Returns:
+            The first offset that was written then or later (it may be a transaction's marker); the end offset where there is none.
+        """
+        ...
+
+    def read(self, partition: TopicPartition, start: int, end: int, *, most: int = 500) -> AsyncIterator[Sequence[Record]]:
+        """Read a range of a partition.
+
+        Args:
+            partition: A partition of the topics.
+            start: First offset; what is no longer there is passed over.
+            end: Offset to end before; no further than the end offset at the start.
+            most: Most records at once, for who looks at the first few only.
+
+        Yields:
+            Records in order.
+
+        Raises:
+            BrokerError: The broker does not answer.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """Disconnect; never raises."""
+        ...
+
+
 class Admin(Protocol):
     """Topics and offsets of a cluster."""
 
@@ -219,6 +270,10 @@ class Broker(Protocol):
 
     def reader(self) -> Reader:
         """Make a reader without a group."""
+        ...
+
+    def lookup(self) -> Lookup:
+        """Make what looks at single places, not started."""
         ...
 
     def admin(self) -> Admin:

@@ -15,6 +15,7 @@ from pipeline.ports.broker import BrokerError
 from pipeline.runtime.brokers.kafka_admin import KafkaAdmin, KafkaReader
 from pipeline.runtime.brokers.kafka_batches import BATCH_BYTES, Placement, append_batches, stop_producer
 from pipeline.runtime.brokers.kafka_consumer import KafkaConsumer
+from pipeline.runtime.brokers.kafka_lookup import KafkaLookup
 from pipeline.runtime.brokers.kafka_transactions import KafkaTransactions
 
 SEND_SECONDS: Final = 10.0
@@ -47,6 +48,10 @@ class KafkaBroker:
     def reader(self) -> KafkaReader:
         """Make a reader without a group."""
         return KafkaReader(self.bootstrap)
+
+    def lookup(self) -> KafkaLookup:
+        """Make what looks at single places, not started."""
+        return KafkaLookup(self.bootstrap)
 
     def admin(self) -> KafkaAdmin:
         """Make an admin client."""

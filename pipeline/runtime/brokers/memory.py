@@ -12,6 +12,7 @@ from pipeline.model.record import Output, Record, TopicPartition
 from pipeline.model.topics import Declared
 from pipeline.ports.broker import Assigned, BrokerError, Fenced, Position, RecordRefused, Revoked, Uncertain
 from pipeline.ports.clock import Clock
+from pipeline.runtime.brokers.memory_lookup import MemoryLookup
 from pipeline.runtime.clock import SystemClock
 
 
@@ -46,6 +47,10 @@ class MemoryBroker:
     def reader(self) -> MemoryReader:
         """Make a reader without a group."""
         return MemoryReader(self)
+
+    def lookup(self) -> MemoryLookup:
+        """Make what looks at single places, not started."""
+        return MemoryLookup(self.topics, self.log)
 
     def admin(self) -> MemoryAdmin:
         """Make an admin client."""
