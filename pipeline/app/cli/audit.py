@@ -6,16 +6,15 @@ from array import array
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from pipeline.app.cli.cluster import connect, finish, read_config
-from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.options import BootstrapOption, JsonOption, WorkspaceOption, examples
 from pipeline.app.cli.output import say, say_json, table
 from pipeline.app.cli.tail import find_topic
+from pipeline.app.cli.times import TIME_FORMS, time_ms
 from pipeline.app.declared import find_workspace, read_topology, workspace_name
 from pipeline.app.live.graph import groups
 from pipeline.app.processes.run_file import read_run
@@ -46,7 +45,7 @@ def register(app: typer.Typer) -> None:
 def audit(
     begin: Annotated[
         str,
-        typer.Option("--from", metavar="TIME", help="Only what was done from then on (ISO 8601; UTC unless it says otherwise).", show_default=False),
+        typer.Option("--from", metavar="TIME", help=f"Only what was done from then on: {TIME_FORMS}.", show_default=False),
     ] = "",
     until: Annotated[str, typer.Option("--until", metavar="TIME", help="Only what was done before then.", show_default=False)] = "",
     topology: Annotated[
@@ -79,28 +78,6 @@ def audit(
         _show(found)
     if found.residue:
         raise typer.Exit(1)
-
-
-def time_ms(option: str, text: str) -> int | None:
-    """Read a time.
-
-    Args:
-        option: The option that it stands behind.
-        text: ISO 8601, UTC unless it says otherwise; or empty.
-
-    Returns:
-        Milliseconds since the epoch, or None where nothing is given.
-
-    Raises:
-        CommandError: It is no time.
-    """
-    if not text:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise CommandError(f"{option} {text} is no time", "give one such as 2026-05-01T12:00:00Z", status=2) from None
-    return int((time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 async def examine(broker: Broker, prefix: str, topology: Topology, chosen: Range) -> Report:

@@ -14,12 +14,15 @@ from pipeline.app.cli.cluster import connect, finish
 from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.options import BootstrapOption, JsonOption, WorkspaceOption, examples
 from pipeline.app.cli.output import printable, say
+from pipeline.app.cli.times import TIME_FORMS
 from pipeline.app.declared import find_workspace, workspace_name
 from pipeline.app.settings import SettingError, Settings, read_settings
 from pipeline.declaration import did_you_mean
 from pipeline.model.json_text import decode, encode
 from pipeline.model.record import Record
+from pipeline.model.times import parse_time
 from pipeline.ports.broker import Broker
+from pipeline.runtime.clock import SystemClock
 
 
 class Until(StrEnum):
@@ -49,9 +52,7 @@ def register(app: typer.Typer) -> None:
 
 def tail(
     topic: Annotated[str, typer.Argument(metavar="TOPIC", help="Topic, with or without the workspace's name before it.", show_default=False)],
-    begin: Annotated[
-        str, typer.Option("--from", metavar="WHERE", help="beginning, end, an offset, or a time (ISO 8601; UTC unless it says otherwise).")
-    ] = "end",
+    begin: Annotated[str, typer.Option("--from", metavar="WHERE", help=f"beginning, end, an offset, or a time: {TIME_FORMS}.")] = "end",
     until: Annotated[Until | None, typer.Option("--until", help="End at what is there now, instead of waiting for more.", show_default=False)] = None,
     workspace: WorkspaceOption = "",
     bootstrap: BootstrapOption = "",
@@ -75,7 +76,7 @@ def parse_start(text: str) -> Start:
     """Read what `--from` says.
 
     Args:
-        text: beginning, end, an offset, or an ISO 8601 time.
+        text: beginning, end, an offset, or a time.
 
     Returns:
         The start.
@@ -88,13 +89,11 @@ def parse_start(text: str) -> Start:
     if text.isascii() and text.isdecimal():
         return Start(int(text))
     try:
-        time = datetime.fromisoformat(text)
+        return Start(0, parse_time(text, SystemClock().now_ms()))
     except ValueError:
         raise CommandError(
-            f"--from {text} is no place to begin", "give beginning, end, an offset, or a time such as 2026-05-01T12:00:00Z", status=2
+            f"--from {text} is no place to begin", "give beginning, end, an offset, or a time such as 2026-05-01T12:00:00Z or -2h", status=2
         ) from None
-    aware = time if time.tzinfo is not None else time.replace(tzinfo=UTC)
-    return Start(0, int(aware.timestamp() * 1000))
 
 
 def as_data(record: Record) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pipeline.app.cli.audit import time_ms
 from pipeline.app.cli.errors import CommandError
+from pipeline.app.cli.times import time_ms
 from pipeline.model.workspace import Destination, Source, Storage, Workspace
 from pipeline.resources import resource
 from pipeline.runtime.http.memory import an_answer
