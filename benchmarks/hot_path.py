@@ -41,7 +41,7 @@ class _Seen(DedupState):
     def __init__(self) -> None:
         self._ids: dict[bytes, int] = {}
 
-    def seen(self, digest: bytes, at_ms: int) -> bool:
+    def seen(self, digest: bytes, at_ms: int, offset: int) -> bool:
         """Remember an id and say whether it was there."""
         return self._ids.setdefault(digest, at_ms) != at_ms
 

@@ -17,7 +17,7 @@ from pipeline.ports.broker import Broker
 from pipeline.ports.clock import Clock
 from pipeline.ports.http import HttpClient
 from pipeline.ports.metrics import Metrics
-from pipeline.ports.store import DedupStore
+from pipeline.ports.store import DedupStore, Seen
 from pipeline.registry import DESTINATION_TYPES
 from pipeline.runtime.configuration import Configuration
 from pipeline.runtime.dedup_state import DedupState
@@ -85,6 +85,21 @@ class HostMaker:
         self._judges = judges
         self._configuration = configuration
         self._outside = outside
+        self._dedup: dict[tuple[str, int], DedupState] = {}
+
+    def first_seen(self, digest: bytes) -> tuple[int, Seen] | None:
+        """Look up what the dedup state of the partitions held here knows of a message.
+
+        Args:
+            digest: 16-byte digest of source and message id.
+
+        Returns:
+            Partition, and when and where in it the message was first seen; None where no partition here knows it.
+        """
+        for (_, number), state in self._dedup.items():
+            if (seen := state.first_seen(digest)) is not None:
+                return number, seen
+        return None
 
     def __call__(self, processor: Processor, instance: str, workspace: Workspace) -> PartitionHost:
         """Make the member of a processor's group.
@@ -120,6 +135,7 @@ class HostMaker:
             if "dedup" in processor.steps:
                 changelog = TopicPartition(topic_name(prefix, f"{processor.name}.dedup.changelog"), number)
                 dedup = DedupState(changelog, open_store=lambda: outside.open_store(name, number), reader=outside.broker.reader())
+                self._dedup[name, number] = dedup
 
             def build(version: Workspace) -> tuple[tuple[str, Step], ...]:
                 return build_steps(processor, instance, version, self._judges, dedup)

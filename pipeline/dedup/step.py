@@ -26,12 +26,12 @@ def digest(source: str, message_id: str) -> bytes:
     return blake2b(f"{source}\0{message_id}".encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
 
 
-def create_dedup(seen: Callable[[bytes, int], bool]) -> Step:
+def create_dedup(seen: Callable[[bytes, int, int], bool]) -> Step:
     """Make the step.
 
     Args:
-        seen: Given a digest and the append time of the record (milliseconds since the epoch), says whether that digest was
-            seen inside the window, and remembers it if not.
+        seen: Given a digest, the append time of the record (milliseconds since the epoch) and its offset, says whether that
+            digest was seen inside the window, and remembers it if not.
 
     Returns:
         The step. A message without a string for its id, which validate never lets through, goes on and is not remembered.
@@ -41,8 +41,10 @@ def create_dedup(seen: Callable[[bytes, int], bool]) -> Step:
     def dedup(message: Message) -> Outcome | None:
         body = message.body
         message_id = body.get("messageId") if body.__class__ is dict else None
-        if message_id.__class__ is str and seen(digest(message.source, message_id), message.record.timestamp):
-            return duplicate
+        if message_id.__class__ is str:
+            record = message.record
+            if seen(digest(message.source, message_id), record.timestamp, record.offset):
+                return duplicate
         return None
 
     return dedup

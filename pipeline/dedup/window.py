@@ -1,7 +1,8 @@
 """What is remembered of a message, for how long, and how one transaction's memories lie in a changelog record.
 
-A changelog record is, in big-endian order: one byte with the version of the layout (1); 8 bytes with the earliest time in
-milliseconds; 4 bytes for each entry with its distance from that time; 16 bytes for each entry with its digest.
+A changelog record is, in big-endian order: one byte with the version of the layout (2); 8 bytes with the earliest time in
+milliseconds; 8 bytes with the lowest offset; then for each entry 4 bytes with its distance from that time, for each entry 4 bytes with its
+distance from that offset, and for each entry 16 bytes with its digest. Version 1, which is still read, had no offsets.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from typing import Final, NamedTuple
 
 from pipeline.dedup.step import DIGEST_BYTES
 
-_VERSION: Final = 1
-_HEAD: Final = struct.Struct(">Bq")
+_WITHOUT_OFFSETS: Final = 1
+_VERSION: Final = 2
+_HEADS: Final = {_WITHOUT_OFFSETS: struct.Struct(">Bq"), _VERSION: struct.Struct(">Bqq")}
 _DISTANCE_BYTES: Final = 4
 _FARTHEST: Final = 2 ** (8 * _DISTANCE_BYTES) - 1
+UNKNOWN_OFFSET: Final = -1
+"""The offset of an entry that was written before offsets were kept."""
 
 
 class Entry(NamedTuple):
@@ -24,10 +28,12 @@ class Entry(NamedTuple):
     Attributes:
         digest: 16 bytes.
         first_seen_ms: When its first copy was appended, milliseconds since the epoch.
+        offset: Where its first copy lies in its partition of the input, or UNKNOWN_OFFSET.
     """
 
     digest: bytes
     first_seen_ms: int
+    offset: int
 
 
 def is_duplicate(first_seen_ms: int, now_ms: int, window_ms: int) -> bool:
@@ -44,33 +50,35 @@ def is_duplicate(first_seen_ms: int, now_ms: int, window_ms: int) -> bool:
     return now_ms - first_seen_ms < window_ms
 
 
-def pack(entries: Sequence[tuple[bytes, int]]) -> bytes:
+def pack(entries: Sequence[tuple[bytes, int, int]]) -> bytes:
     """Write the entries of one transaction as one changelog record.
 
     Args:
-        entries: Digests of 16 bytes with their times in milliseconds since the epoch, in any order.
+        entries: Digests of 16 bytes with their times in milliseconds since the epoch and their offsets, in any order.
 
     Returns:
-        9 bytes and 20 for each entry.
+        17 bytes and 24 for each entry.
 
     Raises:
-        ValueError: A digest has another length, or the times lie more than 49 days apart.
+        ValueError: A digest has another length, the times lie more than 49 days apart, or the offsets more than 4 billion.
     """
-    times = [time for _, time in entries]
-    earliest = min(times, default=0)
-    if times and max(times) - earliest > _FARTHEST:
+    names, times, offsets = zip(*entries, strict=True) if entries else ((), (), ())
+    earliest, lowest = min(times, default=0), min(offsets, default=0)
+    if entries and max(times) - earliest > _FARTHEST:
         raise ValueError("the times of one transaction lie more than 49 days apart")
-    if any(len(name) != DIGEST_BYTES for name, _ in entries):
+    if entries and max(offsets) - lowest > _FARTHEST:
+        raise ValueError("the offsets of one transaction lie more than 4 billion apart")
+    if any(len(name) != DIGEST_BYTES for name in names):
         raise ValueError(f"a digest has {DIGEST_BYTES} bytes")
-    distances = struct.pack(f">{len(times)}I", *(time - earliest for time in times))
-    return b"".join((_HEAD.pack(_VERSION, earliest), distances, *(name for name, _ in entries)))
+    distances = struct.pack(f">{2 * len(names)}I", *(time - earliest for time in times), *(offset - lowest for offset in offsets))
+    return b"".join((_HEADS[_VERSION].pack(_VERSION, earliest, lowest), distances, *names))
 
 
 def unpack(value: bytes) -> list[Entry]:
     """Read a changelog record.
 
     Args:
-        value: What `pack` wrote.
+        value: What `pack` wrote, in this version or an earlier one.
 
     Returns:
         The entries in their order.
@@ -78,15 +86,17 @@ def unpack(value: bytes) -> list[Entry]:
     Raises:
         ValueError: The record has another version or is cut off: the state has to be rebuilt by who knows it.
     """
-    if len(value) < _HEAD.size or value[0] != _VERSION:
+    head = _HEADS.get(value[0]) if value else None
+    if head is None or len(value) < head.size:
         raise ValueError("the dedup changelog record has a layout that this version does not know")
-    count, rest = divmod(len(value) - _HEAD.size, _DISTANCE_BYTES + DIGEST_BYTES)
+    columns = value[0]
+    count, rest = divmod(len(value) - head.size, columns * _DISTANCE_BYTES + DIGEST_BYTES)
     if rest:
         raise ValueError("the dedup changelog record is cut off")
-    earliest = _HEAD.unpack_from(value)[1]
-    distances = struct.unpack_from(f">{count}I", value, _HEAD.size)
-    start = _HEAD.size + count * _DISTANCE_BYTES
-    return [
-        Entry(value[start + index * DIGEST_BYTES : start + (index + 1) * DIGEST_BYTES], earliest + distance)
-        for index, distance in enumerate(distances)
-    ]
+    _, earliest, *lowest = head.unpack_from(value)
+    distances = struct.unpack_from(f">{columns * count}I", value, head.size)
+    times = [earliest + distance for distance in distances[:count]]
+    offsets = [lowest[0] + distance for distance in distances[count:]] if lowest else [UNKNOWN_OFFSET] * count
+    start = head.size + columns * count * _DISTANCE_BYTES
+    names = [value[place : place + DIGEST_BYTES] for place in range(start, len(value), DIGEST_BYTES)]
+    return list(map(Entry, names, times, offsets))

@@ -10,7 +10,7 @@ from typing import Final
 from pipeline.dedup.window import is_duplicate, pack, unpack
 from pipeline.model.record import Output, TopicPartition
 from pipeline.ports.broker import Reader
-from pipeline.ports.store import DedupStore
+from pipeline.ports.store import DedupStore, Seen
 
 _log = logging.getLogger(__name__)
 
@@ -36,27 +36,39 @@ class DedupState:
         self._reader = reader
         self._window_ms = window_ms
         self._store: DedupStore | None = None
-        self._overlay: dict[bytes, int] = {}
+        self._overlay: dict[bytes, tuple[int, int]] = {}
         self._newest_ms = 0
 
-    def seen(self, digest: bytes, at_ms: int) -> bool:
+    def seen(self, digest: bytes, at_ms: int, offset: int) -> bool:
         """Tell whether an id was seen within the window, and remember it if not.
 
         Args:
             digest: 16-byte digest of source and message id.
             at_ms: Broker time of the record, milliseconds since the epoch.
+            offset: Offset of the record.
 
         Returns:
             Whether it is a duplicate.
         """
-        first = self._overlay.get(digest)
+        first: tuple[int, int] | None = self._overlay.get(digest)
         if first is None and self._store is not None:
             first = self._store.seen((digest,))[0]
-        if first is not None and is_duplicate(first, at_ms, self._window_ms):
+        if first is not None and is_duplicate(first[0], at_ms, self._window_ms):
             return True
-        self._overlay[digest] = at_ms
+        self._overlay[digest] = (at_ms, offset)
         self._newest_ms = max(self._newest_ms, at_ms)
         return False
+
+    def first_seen(self, digest: bytes) -> Seen | None:
+        """Look up what committed transactions know of an id.
+
+        Args:
+            digest: 16-byte digest of source and message id.
+
+        Returns:
+            When and where it was first seen; None where it is not known, or the partition is not held here (any more).
+        """
+        return self._store.seen((digest,))[0] if self._store is not None else None
 
     async def restore(self) -> None:
         """Read what the changelog has beyond the local store; one that reflects another changelog is rebuilt."""
@@ -85,7 +97,7 @@ class DedupState:
             for record in records:
                 if record.offset < start:
                     last = unpack(record.value)[-1:] if record.value is not None else []
-                    trusted = store.seen([digest for digest, _ in last]) == [at_ms for _, at_ms in last] != []
+                    trusted = last != [] and store.seen([last[0].digest]) == [Seen(last[0].first_seen_ms, last[0].offset)]
                 elif trusted and record.value is not None:
                     entries = unpack(record.value)
                     restored += len(entries)
@@ -95,7 +107,7 @@ class DedupState:
 
     def changes(self) -> list[Output]:
         """Give the changelog records of the open transaction."""
-        entries = list(self._overlay.items())
+        entries = self._entries()
         return [
             Output(self._partition.topic, None, pack(entries[start : start + PACKED_ENTRIES]), (), self._partition.partition)
             for start in range(0, len(entries), PACKED_ENTRIES)
@@ -105,9 +117,12 @@ class DedupState:
         """Make the overlay lasting."""
         if not self._overlay or self._store is None:
             return
-        self._store.add(self._overlay.items(), ends[self._partition])
+        self._store.add(self._entries(), ends[self._partition])
         self._overlay.clear()
         self._store.expire(self._newest_ms - self._window_ms)
+
+    def _entries(self) -> list[tuple[bytes, int, int]]:
+        return [(digest, at_ms, offset) for digest, (at_ms, offset) in self._overlay.items()]
 
     def close(self) -> None:
         """Let go of the overlay and release the store."""

@@ -17,6 +17,7 @@ import pytest
 from segment.analytics.client import Client
 
 from pipeline.app.local.kafka import free_port
+from pipeline.dedup import digest
 from tests.acceptance.conservation import read_counts
 from tests.acceptance.installation import Installation, request
 
@@ -81,6 +82,10 @@ def test_an_event_goes_all_the_way_and_outlives_the_broker(one: Installation) ->
     ports = [process["port"] for process in one.run["processes"] if process["name"] not in ("kafka", "receiver")]
     counts = read_counts(request(port, "GET", "/metrics").body.decode() for port in ports)
     assert (counts.accepted, counts.rows, counts.inputs["validate"], counts.inputs["deliver.crm"]) == (1, 1, 1, 1)
+
+    validate = next(process["port"] for process in one.run["processes"] if process["name"] == "validate")
+    known, unknown = (request(validate, "GET", f"/dedup.json?digest={digest('web', name).hex()}") for name in ("first", "never"))
+    assert (200, 404, 0) == (known.status, unknown.status, orjson.loads(known.body)["offset"])
 
     again = up(one)
     assert again.returncode != 0

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import uvloop
 
-from pipeline.app.processes.endpoint import Endpoint
+from pipeline.app.processes.endpoint import Endpoint, FirstSeen
 from pipeline.app.processes.options import ProcessOptions, judges, prepare_process
 from pipeline.app.settings import read_schema
 from pipeline.assembly import HostMaker, Outside
@@ -30,6 +30,8 @@ STALL_SECONDS: Final = 4.0
 """A loop that has not turned for so long (two thirds of the group's session) is no longer the owner of its partitions."""
 STOP_SECONDS: Final = 15.0
 """Longest that work may take to finish once it was asked to; then it is cancelled. Two waits for workers (4 s each) and a goodbye fit."""
+LOOK_UP_SECONDS: Final = 2.0
+"""Longest that a page waits for the loop."""
 CANCEL_SECONDS: Final = 3.0
 FAILED_SECONDS: Final = 10.0
 """Longest that the rest may take to finish where one piece of work failed."""
@@ -87,6 +89,7 @@ async def _work(options: ProcessOptions, name: str, processors: Sequence[str], s
         live=lambda: clock.monotonic() - turned < STALL_SECONDS,
         ready=lambda: all(each.ready for each in runners),
         status=status,
+        first_seen=_first_seen(maker, asyncio.get_running_loop()),
     )
     started(endpoint.port)
 
@@ -111,6 +114,15 @@ async def _work(options: ProcessOptions, name: str, processors: Sequence[str], s
     finally:
         await http.close()
         endpoint.close()
+
+
+def _first_seen(maker: HostMaker, loop: asyncio.AbstractEventLoop) -> Callable[[bytes], FirstSeen | None]:
+    async def look_up(digest: bytes) -> FirstSeen | None:
+        found = maker.first_seen(digest)
+        return None if found is None else FirstSeen(found[0], found[1].offset, found[1].at_ms)
+
+    # The endpoint asks in a thread of its own, and state belongs to the loop.
+    return lambda digest: asyncio.run_coroutine_threadsafe(look_up(digest), loop).result(LOOK_UP_SECONDS)
 
 
 async def until_stopped(

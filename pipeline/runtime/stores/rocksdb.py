@@ -12,14 +12,16 @@ from typing import Final
 from rocksdict import BlockBasedOptions, Cache, Options, Rdict, WriteBatch
 
 from pipeline.ports.broker import Uncertain
+from pipeline.ports.store import Seen
 
 _log = logging.getLogger(__name__)
 
 HOUR_MS: Final = 3_600_000
-_TIME: Final = struct.Struct(">Q")
+_SEEN: Final = struct.Struct(">Qq")
+_OFFSET: Final = struct.Struct(">Q")
 _OFFSET_KEY: Final = b"changelog_offset"
 _FORMAT_KEY: Final = b"format"
-_FORMAT: Final = b"dedup-1"
+_FORMAT: Final = b"dedup-2"
 _LOCKED: Final = "/LOCK: "
 """What RocksDB's message holds where another owner has the folder."""
 
@@ -72,33 +74,33 @@ class RocksDedupStore:
             self._db.put(_FORMAT_KEY, _FORMAT)
         self._hours: dict[int, Rdict] = {int(name): self._db.get_column_family(name) for name in sorted(names, reverse=True) if name != "default"}
 
-    def seen(self, digests: Sequence[bytes]) -> list[int | None]:
+    def seen(self, digests: Sequence[bytes]) -> list[Seen | None]:
         """Look ids up, newest hour first."""
-        found: list[int | None] = [None] * len(digests)
+        found: list[Seen | None] = [None] * len(digests)
         for family in self._hours.values():
             for index, digest in enumerate(digests):
                 if found[index] is None:
                     value = family.get(digest)
                     if value is not None:
-                        found[index] = _TIME.unpack(value)[0]
+                        found[index] = Seen(*_SEEN.unpack(value))
         return found
 
-    def add(self, entries: Iterable[tuple[bytes, int]], changelog_offset: int) -> None:
+    def add(self, entries: Iterable[tuple[bytes, int, int]], changelog_offset: int) -> None:
         """Store entries and the changelog offset that they bring the store to, in one write."""
         batch = WriteBatch(raw_mode=True)
-        for digest, seen_ms in entries:
+        for digest, seen_ms, offset in entries:
             hour = seen_ms // HOUR_MS
             if hour not in self._hours:
                 self._hours[hour] = self._db.create_column_family(f"{hour:010d}", _options())
                 self._hours = dict(sorted(self._hours.items(), reverse=True))
-            batch.put(digest, _TIME.pack(seen_ms), self._db.get_column_family_handle(f"{hour:010d}"))
-        batch.put(_OFFSET_KEY, _TIME.pack(changelog_offset))
+            batch.put(digest, _SEEN.pack(seen_ms, offset), self._db.get_column_family_handle(f"{hour:010d}"))
+        batch.put(_OFFSET_KEY, _OFFSET.pack(changelog_offset))
         self._db.write(batch)
 
     def changelog_offset(self) -> int:
         """Give the changelog offset that the store reflects; 0 for an empty store."""
         value = self._db.get(_OFFSET_KEY)
-        return 0 if value is None else int(_TIME.unpack(value)[0])
+        return 0 if value is None else int(_OFFSET.unpack(value)[0])
 
     def expire(self, before_ms: int) -> None:
         """Drop whole hours that ended before a time."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from functools import partial
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.dedup import create_dedup, digest, is_duplicate, pack, unpack
+from pipeline.dedup import UNKNOWN_OFFSET, create_dedup, digest, is_duplicate, pack, unpack
 from pipeline.model.outcomes import Drop
 from pipeline.model.record import Message, Record
 
@@ -17,7 +18,12 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["messageId", "type", "x"]) | st.text(), inner, max_size=4),
     max_leaves=12,
 )
-ENTRIES = st.lists(st.tuples(st.binary(min_size=16, max_size=16), st.integers(1_700_000_000_000, 1_700_000_000_000 + 2**32 - 1)), max_size=20)
+ENTRIES = st.lists(
+    st.tuples(
+        st.binary(min_size=16, max_size=16), st.integers(1_700_000_000_000, 1_700_000_000_000 + 2**32 - 1), st.integers(2**40, 2**40 + 2**32 - 1)
+    ),
+    max_size=20,
+)
 HOUR = 3_600_000
 
 
@@ -31,7 +37,7 @@ class _Memory:
     def __init__(self) -> None:
         self.first: dict[bytes, int] = {}
 
-    def __call__(self, name: bytes, timestamp_ms: int) -> bool:
+    def __call__(self, name: bytes, timestamp_ms: int, offset: int) -> bool:
         first = self.first.get(name)
         if first is not None and is_duplicate(first, timestamp_ms, HOUR):
             return True
@@ -64,20 +70,27 @@ def test_no_value_makes_it_raise(body: object) -> None:
 
 
 @given(ENTRIES)
-def test_changelog_round_trip(entries: list[tuple[bytes, int]]) -> None:
-    """What one transaction remembered is read back as it was, in 20 bytes an entry."""
+def test_changelog_round_trip(entries: list[tuple[bytes, int, int]]) -> None:
+    """What one transaction remembered is read back as it was, in 24 bytes an entry."""
     packed = pack(entries)
     assert unpack(packed) == entries
-    assert len(packed) == 9 + 20 * len(entries)
+    assert len(packed) == 17 + 24 * len(entries)
 
 
 def test_changelog_refuses_what_it_does_not_know() -> None:
-    """Another version, a cut-off record, a digest of another length and times too far apart are refused."""
-    whole = pack([(b"d" * 16, 5)])
-    for value in (b"", b"\x02" + whole[1:], whole[:-1]):
+    """Another version, a cut-off record, a digest of another length and times or offsets too far apart are refused."""
+    whole = pack([(b"d" * 16, 5, 7)])
+    for value in (b"", b"\x03" + whole[1:], whole[:-1]):
         assert _refuses(partial(unpack, value))
-    assert _refuses(partial(pack, [(b"short", 5)]))
-    assert _refuses(partial(pack, [(b"d" * 16, 0), (b"e" * 16, 2**32)]))
+    assert _refuses(partial(pack, [(b"short", 5, 7)]))
+    assert _refuses(partial(pack, [(b"d" * 16, 0, 7), (b"e" * 16, 2**32, 8)]))
+    assert _refuses(partial(pack, [(b"d" * 16, 0, 7), (b"e" * 16, 1, 7 + 2**32)]))
+
+
+def test_a_changelog_without_offsets_is_read() -> None:
+    """Records of the first layout give their entries with an unknown offset."""
+    record = b"\x01" + struct.pack(">q2I", 1_000, 0, 5) + b"d" * 16 + b"e" * 16
+    assert [(b"d" * 16, 1_000, UNKNOWN_OFFSET), (b"e" * 16, 1_005, UNKNOWN_OFFSET)] == unpack(record)
 
 
 def test_a_clock_that_goes_back_changes_nothing() -> None:

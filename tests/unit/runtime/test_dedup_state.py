@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.dedup import pack, unpack
 from pipeline.model.record import Output, TopicPartition
-from pipeline.ports.store import DedupStore
+from pipeline.ports.store import DedupStore, Seen
 from pipeline.runtime.brokers.memory import MemoryBroker
 from pipeline.runtime.dedup_state import PACKED_ENTRIES, WINDOW_MS, DedupState
 from pipeline.runtime.stores.memory import MemoryDedupStore
@@ -44,11 +44,11 @@ async def test_a_second_copy_is_a_duplicate_within_the_window() -> None:
     bench = Bench()
     state = bench.state()
     await state.restore()
-    assert [False, True, False] == [state.seen(A, NOW), state.seen(A, NOW), state.seen(B, NOW)]
+    assert [False, True, False] == [state.seen(A, NOW, 7), state.seen(A, NOW, 7), state.seen(B, NOW, 7)]
     bench.commit(state)
-    assert state.seen(A, NOW + WINDOW_MS - 1)
-    assert not state.seen(A, NOW + WINDOW_MS)
-    assert state.seen(A, NOW + WINDOW_MS)
+    assert state.seen(A, NOW + WINDOW_MS - 1, 7)
+    assert not state.seen(A, NOW + WINDOW_MS, 7)
+    assert state.seen(A, NOW + WINDOW_MS, 7)
 
 
 @jumping
@@ -57,14 +57,14 @@ async def test_the_store_learns_only_what_was_committed() -> None:
     bench = Bench()
     state = bench.state()
     await state.restore()
-    state.seen(A, NOW)
+    state.seen(A, NOW, 7)
     assert [None] == bench.store.seen([A])
     state.close()
     again = bench.state()
     await again.restore()
-    assert not again.seen(A, NOW)
+    assert not again.seen(A, NOW, 7)
     bench.commit(again)
-    assert [NOW] == bench.store.seen([A])
+    assert [Seen(NOW, 7)] == bench.store.seen([A])
     assert 1 == bench.store.changelog_offset()
 
 
@@ -74,14 +74,14 @@ async def test_the_changelog_holds_what_was_added_and_nothing_else() -> None:
     bench = Bench()
     state = bench.state()
     await state.restore()
-    state.seen(A, NOW)
-    state.seen(B, NOW + 1)
-    state.seen(A, NOW + 2)
+    state.seen(A, NOW, 7)
+    state.seen(B, NOW + 1, 7)
+    state.seen(A, NOW + 2, 7)
     (change,) = state.changes()
     assert (CHANGELOG.topic, None, 1) == (change.topic, change.key, change.partition)
-    assert [(A, NOW), (B, NOW + 1)] == unpack(change.value or b"")
+    assert [(A, NOW, 7), (B, NOW + 1, 7)] == unpack(change.value or b"")
     bench.commit(state)
-    state.seen(A, NOW + 3)
+    state.seen(A, NOW + 3, 7)
     assert [] == state.changes()
     state.committed({})
     assert 1 == bench.store.changelog_offset()
@@ -94,14 +94,14 @@ async def test_a_large_transaction_takes_several_records() -> None:
     state = bench.state()
     await state.restore()
     digests = [number.to_bytes(16) for number in range(PACKED_ENTRIES + 1)]
-    assert not any(state.seen(digest, NOW) for digest in digests)
+    assert not any(state.seen(digest, NOW, 7) for digest in digests)
     assert [PACKED_ENTRIES, 1] == [len(unpack(change.value or b"")) for change in state.changes()]
     bench.commit(state)
     assert 2 == bench.store.changelog_offset()
     bench.store = MemoryDedupStore()
     again = bench.state()
     await again.restore()
-    assert all(again.seen(digest, NOW) for digest in digests)
+    assert all(again.seen(digest, NOW, 7) for digest in digests)
 
 
 @pytest.fixture(params=["whole", "behind", "lost"])
@@ -117,13 +117,13 @@ def test_restore_reads_what_the_store_lacks(stored: Sequence[tuple[bytes, int]])
     @jumping
     async def run() -> None:
         bench = Bench()
-        bench.broker.append([Output(CHANGELOG.topic, None, pack([(digest, NOW)]), (), 1) for digest in (A, B)])
-        bench.broker.append([Output(CHANGELOG.topic, None, pack([(C, NOW)]), (), 0), Output(CHANGELOG.topic, None, None, (), 1)])
+        bench.broker.append([Output(CHANGELOG.topic, None, pack([(digest, NOW, 7)]), (), 1) for digest in (A, B)])
+        bench.broker.append([Output(CHANGELOG.topic, None, pack([(C, NOW, 7)]), (), 0), Output(CHANGELOG.topic, None, None, (), 1)])
         for digest, offset in stored:
-            bench.store.add([(digest, NOW)], offset)
+            bench.store.add([(digest, NOW, 7)], offset)
         state = bench.state()
         await state.restore()
-        assert [True, True, False] == [state.seen(digest, NOW + 1) for digest in (A, B, C)]
+        assert [True, True, False] == [state.seen(digest, NOW + 1, 7) for digest in (A, B, C)]
 
     run()
 
@@ -133,7 +133,7 @@ def damaged(tmp_path: Path) -> Path:
     """Give the folder of a store that knew A and B and whose files are spoiled."""
     path = tmp_path / "store"
     store = open_rocksdb_store(path)
-    store.add([(A, NOW), (B, NOW)], 2)
+    store.add([(A, NOW, 7), (B, NOW, 7)], 2)
     store.close()
     for file in path.glob("MANIFEST-*"):
         file.write_bytes(b"spoiled")
@@ -146,14 +146,14 @@ def test_a_damaged_store_is_rebuilt(damaged: Path) -> None:
     @jumping
     async def run() -> None:
         bench = Bench()
-        bench.broker.append([Output(CHANGELOG.topic, None, pack([(digest, NOW)]), (), 1) for digest in (A, B)])
+        bench.broker.append([Output(CHANGELOG.topic, None, pack([(digest, NOW, 7)]), (), 1) for digest in (A, B)])
         state = DedupState(CHANGELOG, open_store=lambda: open_rocksdb_store(damaged), reader=bench.broker.reader())
         await state.restore()
-        assert [True, True, False] == [state.seen(digest, NOW + 1) for digest in (A, B, C)]
+        assert [True, True, False] == [state.seen(digest, NOW + 1, 7) for digest in (A, B, C)]
         bench.commit(state)
         state.close()
         store = open_rocksdb_store(damaged)
-        assert (3, [NOW, NOW + 1]) == (store.changelog_offset(), store.seen([A, C]))
+        assert (3, [Seen(NOW, 7), Seen(NOW + 1, 7)]) == (store.changelog_offset(), store.seen([A, C]))
         store.close()
 
     run()
@@ -174,9 +174,9 @@ async def test_old_hours_leave_the_store() -> None:
     bench = Bench()
     state = bench.state()
     await state.restore()
-    state.seen(A, NOW)
+    state.seen(A, NOW, 7)
     bench.commit(state)
-    state.seen(B, NOW + WINDOW_MS + 3_600_000)
+    state.seen(B, NOW + WINDOW_MS + 3_600_000, 7)
     bench.commit(state)
     assert [None] == bench.store.seen([A])
 
@@ -188,11 +188,11 @@ def test_a_store_of_another_changelog_is_rebuilt(length: int) -> None:
     @jumping
     async def run() -> None:
         bench = Bench()
-        bench.store.add([(C, NOW)], 2)
-        bench.broker.append([Output(CHANGELOG.topic, None, pack([(digest, NOW)]), (), 1) for digest in (A, B, D)[:length]])
+        bench.store.add([(C, NOW, 7)], 2)
+        bench.broker.append([Output(CHANGELOG.topic, None, pack([(digest, NOW, 7)]), (), 1) for digest in (A, B, D)[:length]])
         state = bench.state()
         await state.restore()
         assert length == bench.store.changelog_offset()
-        assert [True, length > 1, False] == [state.seen(digest, NOW + 1) for digest in (A, B, C)]
+        assert [True, length > 1, False] == [state.seen(digest, NOW + 1, 7) for digest in (A, B, C)]
 
     run()
