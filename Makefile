@@ -32,8 +32,9 @@ unit: $(DEV) ## Run the tests that need no process beside them
 sdks: $(DEV) ## Send with the real SDKs (needs node and npm)
 	$(BIN)/pytest -m sdk
 
-acceptance: $(DEV) ## Use a fresh clone as a new user would, with 10,000 calls of real SDKs (needs node, npm, kcat)
+acceptance: $(DEV) ## Use a fresh clone as a user would: 10,000 calls of real SDKs, then replay, redrive, explain, kill (needs node, npm, kcat)
 	$(BIN)/python -m tests.acceptance.carry_events --json benchmarks/results/acceptance-$(TODAY).json $(ARGS)
+	$(BIN)/python -m tests.acceptance.look_back --json benchmarks/results/look-back-$(TODAY).json $(ARGS)
 
 faults: $(DEV) ## Kill, stop and starve processes on a real Kafka; HEADRACE_FAULT_KILLS=1 for the short form
 	HEADRACE_FAULT_REPORT=benchmarks/results/faults-$(TODAY).md $(BIN)/pytest -m faults -s

@@ -1,7 +1,7 @@
 """The local receiver: a small HTTP server on loopback that stands for the tools of a demo workspace.
 
 It verifies signatures, notes every id, and now and then answers 429 or 500, as tools do. `GET /receipts` says what it got;
-`POST /faults` with `{"busy": 0.1, "failing": 0, "seed": 1}` changes how often it fails.
+`POST /faults` with `{"busy": 0.1, "failing": 0, "refusing": 0.5}` changes how often it fails, and whether it refuses with 400.
 """
 
 from __future__ import annotations
@@ -41,12 +41,14 @@ class Faults:
     Attributes:
         busy: Share of requests that are answered with 429 and `Retry-After`, 0 to 1.
         failing: Share of requests that are answered with 500, 0 to 1.
+        refusing: Share of requests that are answered with 400, 0 to 1: what no retry helps.
         seed: The same seed makes the same requests fail.
         retry_after_seconds: What `Retry-After` says.
     """
 
     busy: float = 0.01
     failing: float = 0.01
+    refusing: float = 0.0
     seed: int = 1
     retry_after_seconds: int = 5
 
@@ -57,12 +59,14 @@ class Faults:
             number: Which request of its path it is, from 0.
 
         Returns:
-            429, 500 or 200.
+            429, 500, 400 or 200.
         """
         drawn = zlib.crc32(b"%d/%d" % (self.seed, number)) / 0x1_0000_0000
         if drawn < self.busy:
             return 429
-        return 500 if drawn < self.busy + self.failing else 200
+        if drawn < self.busy + self.failing:
+            return 500
+        return 400 if drawn < self.busy + self.failing + self.refusing else 200
 
 
 class Receipts:
@@ -205,6 +209,8 @@ class Receiver:
             answer = 429, [*_JSON, ("retry-after", str(self.faults.retry_after_seconds))], b'{"error":"too many requests"}'
         elif status == 500:
             answer = 500, _JSON, b'{"error":"something went wrong here"}'
+        elif status == 400:
+            answer = 400, _JSON, b'{"error":"this tool refuses what it is sent"}'
         else:
             receipts.accept(signed["webhook-id"], body, now)
             answer = 200, _JSON, b'{"ok":true}'
@@ -215,7 +221,7 @@ class Receiver:
         try:
             self.faults = Faults(**orjson.loads(body))
         except (orjson.JSONDecodeError, TypeError):
-            return 400, _JSON, b'{"error":"give an object with busy, failing, seed or retry_after_seconds"}'
+            return 400, _JSON, b'{"error":"give an object with busy, failing, refusing, seed or retry_after_seconds"}'
         return 200, _JSON, b'{"ok":true}'
 
 

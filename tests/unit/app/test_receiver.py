@@ -67,7 +67,12 @@ async def test_counts_ids_duplicates_and_refusals() -> None:
 async def test_fails_as_it_is_told() -> None:
     """Faults can be changed while it runs: all busy, with a wait; all failing; then none."""
     async with running(Receiver("", clock=SystemClock(), faults=NEVER)) as (client, url):
-        for faults, status in (({"busy": 1, "retry_after_seconds": 9}, 429), ({"busy": 0, "failing": 1}, 500), ({"busy": 0, "failing": 0}, 200)):
+        for faults, status in (
+            ({"busy": 1, "retry_after_seconds": 9}, 429),
+            ({"busy": 0, "failing": 1}, 500),
+            ({"busy": 0, "failing": 0, "refusing": 1}, 400),
+            ({"busy": 0, "failing": 0}, 200),
+        ):
             await client.send(Request("POST", f"{url}/faults", {}, orjson.dumps(faults)))
             answer = await post(client, f"{url}/crm", "a")
             assert (status, "9" if status == 429 else None) == (answer.status, answer.headers.get("retry-after"))
