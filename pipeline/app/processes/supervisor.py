@@ -17,6 +17,8 @@ from pipeline.app.local.tether import tethered
 STOP_SECONDS: Final = 8.0
 RESTART_SECONDS: Final = (0.2, 1.0, 3.0, 10.0)
 """Waits before a process that died is started again, the last one for every further time."""
+STEADY_SECONDS: Final = 30.0
+"""A process that lived this long is no crash loop: when it dies, the waits begin anew."""
 
 
 @dataclass(slots=True)
@@ -29,7 +31,7 @@ class Child:
         port: Port of its health and metrics.
         ready_path: The page that answers 200 when it is ready.
         process: The process while it lives.
-        deaths: How often it died by itself or could not be started.
+        deaths: How often in a row it died soon after its start, or could not be started.
     """
 
     name: str
@@ -84,9 +86,12 @@ class Supervisor:
 
     async def _keep(self, child: Child) -> None:
         while child.process is not None:
+            began = asyncio.get_running_loop().time()
             status = await child.process.wait()
             if self._stopping:
                 return
+            if asyncio.get_running_loop().time() - began > STEADY_SECONDS:
+                child.deaths = 0
             await self._back_off(child, f"ended with status {status}")
             while not self._stopping:
                 try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.app.processes.supervisor import RESTART_SECONDS, Supervisor
+from pipeline.app.processes.supervisor import RESTART_SECONDS, STEADY_SECONDS, Supervisor
 from tests.unit.runtime.jumping import jumping
 
 
@@ -79,3 +79,23 @@ def test_a_start_that_fails_is_said_and_tried_again(monkeypatch: pytest.MonkeyPa
         next(part for part in ("filter ended with status -9", "out of memory", "no space left", "filter ended with status 1") if part in text)
         for text in said
     ]
+
+
+def test_a_process_that_lived_long_starts_again_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Only deaths soon after a start lengthen the wait: one that was killed once an hour is no crash loop."""
+    machine = _Machine()
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", machine.spawn)
+
+    @jumping
+    async def run() -> None:
+        supervisor = Supervisor(tmp_path, {}, lambda _text: None)
+        await supervisor.start("filter", ["work"], 1, "/health/ready")
+        for number in range(3):
+            await asyncio.sleep(STEADY_SECONDS + 1)
+            machine.processes[number].ended.set_result(-9)
+            await asyncio.sleep(RESTART_SECONDS[0])
+        await supervisor.stop([])
+
+    run()
+    lived = STEADY_SECONDS + 1 + RESTART_SECONDS[0]
+    assert [pytest.approx(number * lived) for number in range(3)] == machine.started[:3]
