@@ -23,6 +23,7 @@ from pipeline.runtime.configuration import Configuration
 from pipeline.runtime.dedup_state import DedupState
 from pipeline.runtime.delivery import DeliverWorker
 from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings
+from pipeline.runtime.delivery_order import HeldTopic
 from pipeline.runtime.inbox import INBOX_BYTES
 from pipeline.runtime.partitions import PartitionHost, PartitionWorker
 from pipeline.runtime.plans import ConfiguredPlans
@@ -173,6 +174,8 @@ class HostMaker:
                 lane.update(settings)
 
         leave = self._configuration.on_change(changed)
+        live = processor.input.replace("{destination}", instance)
+        held = HeldTopic(outside.broker, topic_name(prefix, live))
 
         def make_worker(partition: TopicPartition) -> DeliverWorker:
             short = partition.topic.removeprefix(f"{prefix}.")
@@ -186,11 +189,11 @@ class HostMaker:
                 processor=name,
                 group=topic_name(prefix, name),
                 prefix=prefix,
+                held=held if short == live else None,
                 commit_interval_seconds=processor.commit_interval_ms / 1000,
                 time_scale=outside.time_scale,
             )
 
-        live = processor.input.replace("{destination}", instance)
         return Made([live, f"{live}.retry"], make_worker, leave)
 
     def _retry(self, processor: Processor, instance: str, workspace: Workspace, name: str) -> Made:
@@ -248,4 +251,4 @@ def delivery_settings(destination: Destination, resolve: Callable[[str], str]) -
             secrets[name] = resolve(reference)
         except ValueError:
             missing.add(name)
-    return DeliverySettings(destination.id, kind, secrets, frozenset(missing), destination.rate, destination.concurrency)
+    return DeliverySettings(destination.id, kind, secrets, frozenset(missing), destination.rate, destination.concurrency, destination.order == "user")

@@ -67,8 +67,27 @@ def retry_record(
     Returns:
         Key and headers.
     """
+    return destination.encode() + b"/" + (key or b""), with_attempts(
+        headers, failures=failures, first_attempt_ms=first_attempt_ms, not_before_ms=not_before_ms
+    )
+
+
+def with_attempts(
+    headers: tuple[tuple[str, bytes], ...], *, failures: int, first_attempt_ms: int, not_before_ms: int
+) -> tuple[tuple[str, bytes], ...]:
+    """Give headers that say what was tried and when the next try may be made, in place of what they said of it before.
+
+    Args:
+        headers: Headers of a request's record.
+        failures: How many tries have failed.
+        first_attempt_ms: When the first was made, milliseconds since the epoch.
+        not_before_ms: When the next may be made, milliseconds since the epoch.
+
+    Returns:
+        Names and values.
+    """
     own = tuple(pair for pair in headers if pair[0] not in _OF_RETRIES)
-    return destination.encode() + b"/" + (key or b""), (
+    return (
         *own,
         (names.ATTEMPT, b"%d" % failures),
         (names.FIRST_ATTEMPT, b"%d" % first_attempt_ms),

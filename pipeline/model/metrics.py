@@ -53,6 +53,8 @@ _METRICS: Final = (
     Metric("headrace_deliveries_total", "counter", ("destination", "status"), "Delivery attempts by HTTP status; 0 is a network error."),
     Metric("headrace_delivery_seconds", "histogram", ("destination",), "Latency of delivery attempts.", _SECONDS),
     Metric("headrace_destination_parked", "gauge", ("destination",), "1 while a destination is parked."),
+    Metric("headrace_held_requests", "gauge", ("destination",), "Requests that wait for an earlier one of their user (order: user)."),
+    Metric("headrace_order_waived_total", "counter", ("destination",), "Requests of a busy key that did not wait for the one before them."),
     Metric("headrace_lake_rows_total", "counter", ("storage",), "Rows committed to a lake."),
     Metric("headrace_lake_commit_seconds", "histogram", ("storage",), "Time to write and commit one manifest record.", _SECONDS),
     Metric("headrace_config_version", "gauge", ("processor",), "Version of the configuration that the processor knows; 0 before the first."),

@@ -28,6 +28,7 @@ class Topic(NamedTuple):
         retention_ms: How long records are kept, in milliseconds; -1 for no time limit.
         cleanup: Kafka's cleanup policy.
         retention_bytes: Byte budget of one partition; -1 for none.
+        segment_bytes: Size at which a file of the log is closed and can be compacted; -1 for the cluster's own.
     """
 
     name: str
@@ -37,7 +38,10 @@ class Topic(NamedTuple):
     retention_ms: int = -1
     cleanup: Literal["delete", "compact"] = "delete"
     retention_bytes: int = -1
+    segment_bytes: int = -1
 
+
+HELD: Final = "requests.{destination}.held"
 
 TOPICS: Final[tuple[Topic, ...]] = (
     Topic(
@@ -46,8 +50,15 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic("validated", "as raw", "normalised spec message", retention_ms=2 * _DAY),
     Topic("enriched", "as raw", "the same with geo, device, campaign and bot", retention_ms=7 * _DAY),
     Topic("routed", "as raw", "unchanged; header routes names the destinations and storages", retention_ms=3 * _DAY),
-    Topic("requests.{destination}", "as raw", "one rendered item with secret placeholders", retention_bytes=4 * 1024**3),
+    Topic("requests.{destination}", "as raw, or userId with order: user", "one rendered item with secret placeholders", retention_bytes=4 * 1024**3),
     Topic("requests.{destination}.retry", "as raw", "items whose delay is over, read before live traffic", retention_bytes=1024**3),
+    Topic(
+        HELD,
+        "offset in requests.{destination} and key",
+        "items that wait for an earlier one of their user (order: user), with attempt, first_attempt and not_before",
+        cleanup="compact",
+        segment_bytes=16 * 1024**2,
+    ),
     Topic("retry.{delay}", "destination and key", "the same item with attempt, first_attempt and not_before", retention_ms=_DAY),
     Topic("deliveries", "message id", "one record for each attempt: status, latency, reason, first 1 KB of the answer", retention_ms=7 * _DAY),
     Topic("ledger", "processor and input partition", "what one transaction did, in numbers", partitions=1, retention_ms=30 * _DAY),
@@ -89,6 +100,7 @@ def declared_topics(
     *,
     destinations: Iterable[str],
     dedup_processors: Iterable[str],
+    ordered: Iterable[str] = (),
     partitions: int = EVENT_PARTITIONS,
 ) -> Iterator[Declared]:
     """List every topic that a workspace needs.
@@ -97,6 +109,7 @@ def declared_topics(
         prefix: The workspace's name.
         destinations: Ids of its destinations.
         dedup_processors: Names of the processors that keep dedup state.
+        ordered: Ids of the destinations that keep the order of each user.
         partitions: Partitions of the topics that hold events.
 
     Yields:
@@ -116,6 +129,8 @@ def declared_topics(
             place, values = "{processor}", DEAD_STAGES
         elif "{processor}" in topic.name:
             place, values = "{processor}", tuple(dedup_processors)
+        elif topic.name == HELD:
+            values = tuple(ordered)
         for value in values:
             name = topic.name.replace(place, value) if place else topic.name
             yield Declared(topic_name(prefix, name), partitions if topic.partitions == "events" else topic.partitions, topic_settings(topic))
@@ -139,4 +154,6 @@ def topic_settings(topic: Topic) -> dict[str, str]:
         settings["retention.ms"] = str(topic.retention_ms)
         if topic.retention_bytes >= 0:  # else the cluster's own default: none on most, a cap of the disk on a local run
             settings["retention.bytes"] = str(topic.retention_bytes)
+    if topic.segment_bytes >= 0:
+        settings["segment.bytes"] = str(topic.segment_bytes)
     return settings

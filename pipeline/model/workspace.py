@@ -80,6 +80,8 @@ class Destination:
         except_events: Names of track events that it does not take.
         rate: Most requests a second, or None for the type's own.
         concurrency: Most requests at once.
+        order: What stays in order: `key`, requests of one device or anonymous person, as long as none has to be tried again;
+            `user`, all requests of one user, also through retries.
     """
 
     id: str
@@ -93,6 +95,7 @@ class Destination:
     except_events: tuple[str, ...] = ()
     rate: float | None = None
     concurrency: int = 16
+    order: Literal["key", "user"] = "key"
 
 
 @dataclass(frozen=True, slots=True)

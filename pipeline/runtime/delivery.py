@@ -11,7 +11,7 @@ from pipeline.deliver.answers import redacted_answer
 from pipeline.deliver.deliveries import AttemptOutcome, number_in
 from pipeline.deliver.progress import decode_finished, encode_finished
 from pipeline.deliver.sending import Item, MissingSecret, read_item, to_send
-from pipeline.deliver.verdicts import MISSING_SECRET, Delivered, Verdict, classify
+from pipeline.deliver.verdicts import MISSING_SECRET, Delivered, Retry, Verdict, classify
 from pipeline.model import headers as names
 from pipeline.model.ledger import ledger_key, ledger_value
 from pipeline.model.outcomes import Dead
@@ -22,6 +22,7 @@ from pipeline.ports.http import Answer, HttpClient, Request
 from pipeline.ports.metrics import Metrics
 from pipeline.runtime.counting import count_transaction
 from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings, Entry
+from pipeline.runtime.delivery_order import HeldTopic, KeyOrder
 from pipeline.runtime.delivery_written import DeliveryTopics, Written
 from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.partitions import ReadCommitted, start_offset
@@ -49,6 +50,7 @@ class DeliverWorker:
         processor: Consumer group without prefix, for ledger and metrics.
         group: Consumer group with prefix.
         prefix: The workspace's name.
+        held: What the destination's workers hold for order by user; None for a partition whose requests are never held.
         commit_interval_seconds: Longest time between two transactions under load.
         time_scale: What retry delays and the retry window are multiplied by; below 1 in tests and demonstrations.
     """
@@ -65,6 +67,7 @@ class DeliverWorker:
         processor: str,
         group: str,
         prefix: str,
+        held: HeldTopic | None = None,
         commit_interval_seconds: float = 0.1,
         time_scale: float = 1.0,
     ) -> None:
@@ -77,17 +80,18 @@ class DeliverWorker:
         self._metrics = metrics
         self._processor = processor
         self._group = group
-        self._topics = DeliveryTopics.under(prefix)
+        self._topics = DeliveryTopics.under(prefix, lane.settings.destination)
         self._destination = lane.settings.destination
         self._input = partition.topic.removeprefix(f"{prefix}.")
         self._interval = commit_interval_seconds
         self._window: deque[Entry] = deque()
         self._window_bytes = 0
-        self._waiting: dict[bytes, deque[Entry]] = {}
+        self._held = held
+        self._order = KeyOrder(lane.put, self, self._waived)
         self._finished_before: tuple[range, ...] = ()
         self._unfinished = 0
         self._under_way = 0
-        self._new_written = partial(Written, self._topics, self._destination, time_scale)
+        self._new_written = partial(Written, self._topics, self._destination, partition.partition, time_scale)
         self._written = self._new_written()
         self._next_offset = 0
         self._committed = 0
@@ -98,6 +102,7 @@ class DeliverWorker:
         self._quiet = asyncio.Event()
         self._landed = asyncio.Event()
         self._room = asyncio.Event()
+        self._held_changed = asyncio.Event()
         self._failure: asyncio.Future[None] | None = None
 
     async def open(self, read_committed: ReadCommitted, bounds: tuple[int, int]) -> int:
@@ -108,7 +113,13 @@ class DeliverWorker:
         if committed is not None:
             self._finished_before = decode_finished(committed.offset, committed.metadata)
         self._next_offset = self._committed = offset
+        if self._held is not None:
+            self._order.restore(await self._held.read(self._partition, ordered=self._lane.settings.ordered), self, offset)
         return offset
+
+    @property
+    def _ordered(self) -> bool:
+        return self._held is not None and self._lane.settings.ordered
 
     async def run(self, inbox: Inbox) -> None:
         """Send until the inbox is closed; then wait, not for long, for what is under way, and commit."""
@@ -116,9 +127,10 @@ class DeliverWorker:
         self._lane.join(self)
         reading = asyncio.create_task(self._read(inbox))
         committing = asyncio.create_task(self._commit_regularly())
+        holding = asyncio.create_task(self._release_regularly())
         try:
-            await asyncio.wait({reading, committing, self._failure}, return_when=asyncio.FIRST_COMPLETED)
-            for ended in (self._failure, committing, reading):
+            await asyncio.wait({reading, committing, holding, self._failure}, return_when=asyncio.FIRST_COMPLETED)
+            for ended in (self._failure, committing, holding, reading):
                 if ended.done():
                     ended.result()
             await self._drain()
@@ -127,7 +139,7 @@ class DeliverWorker:
             await committing
         finally:
             self._leave()
-            for task in (reading, committing, self._failure):
+            for task in (reading, committing, holding, self._failure):
                 task.cancel()
 
     async def _drain(self) -> None:
@@ -144,6 +156,8 @@ class DeliverWorker:
         await self._transactions.stop()
 
     def _leave(self) -> None:
+        if not self._closed:
+            self._lane.count_held(-self._order.held)
         self._closed = True
         self._lane.leave(self)
 
@@ -164,7 +178,7 @@ class DeliverWorker:
             except InboxClosedError:
                 return
             for record in records:
-                while len(self._window) >= OPEN_MOST or self._window_bytes >= OPEN_BYTES:
+                while len(self._window) >= OPEN_MOST or self._window_bytes >= OPEN_BYTES or self._order.full:
                     self._room.clear()
                     if not await self._wait(self._room, LOOK_SECONDS) and inbox.closed:
                         return
@@ -173,6 +187,11 @@ class DeliverWorker:
     def _enter(self, record: Record) -> None:
         self._next_offset = record.offset + 1
         self._window_bytes += len(record.value or b"")
+        if self._order.come_by(record.offset):
+            self._window.append(Entry(record, self, finished=True))
+            self._held_changed.set()
+            self._changed.set()
+            return
         if self._finished_before:
             if any(record.offset in span for span in self._finished_before):
                 self._window.append(Entry(record, self, finished=True))
@@ -184,13 +203,34 @@ class DeliverWorker:
         self._window.append(entry)
         self._unfinished += 1
         self._quiet.clear()
-        if record.key is not None:
-            waiting = self._waiting.get(record.key)
-            if waiting is not None:
-                waiting.append(entry)
-                return
-            self._waiting[record.key] = deque()
-        self._lane.put(entry)
+        if record.key is None:
+            self._lane.put(entry)
+        else:
+            self._order.enter(entry, record.key, ordered=self._ordered)
+
+    def _waived(self) -> None:
+        self._metrics.add("headrace_order_waived_total", 1, destination=self._destination)
+
+    def hold(self, entry: Entry) -> None:
+        """Write a request that waits to the held topic; from then on the window goes on without it."""
+        # What waits for another one has its four hours from now on: else a user who fails for long would wait for each in turn.
+        entry.first_attempt_ms = entry.first_attempt_ms or self._clock.now_ms()
+        if not entry.held:
+            self._lane.count_held(1)
+            self._left(entry)
+        self._written.hold(entry)
+        self._changed.set()
+
+    async def _release_regularly(self) -> None:
+        self._lane.count_held(self._order.held)
+        while True:
+            self._held_changed.clear()
+            self._order.release_due(now := self._clock.now_ms())
+            wait = self._order.wait_ms(now)
+            if wait is None:
+                await self._held_changed.wait()
+            else:
+                await self._wait(self._held_changed, wait / 1000)
 
     async def attempt(self, entry: Entry) -> None:
         """Send one request and note the outcome; a bug ends the worker, not the sender."""
@@ -233,6 +273,8 @@ class DeliverWorker:
             reason = kept
             if not self._draining:
                 self._lane.put_back(entry)
+        elif isinstance(verdict, Retry) and self._ordered and entry.record.key is not None:
+            outcome, reason = self._hold_back(entry, headers, verdict, now)
         else:
             outcome, reason = self._written.end(entry, headers, verdict, now)
             self._finish(entry)
@@ -240,16 +282,32 @@ class DeliverWorker:
         self._written.attempt(headers, answer, outcome=outcome, reason=reason, attempt=attempt, at_ms=now, answer_text=text)
         self._changed.set()
 
+    def _hold_back(self, entry: Entry, headers: Headers, verdict: Retry, now: int) -> tuple[AttemptOutcome, str]:
+        later = self._written.next_try(entry, headers, verdict, now)
+        if isinstance(later, Dead):
+            outcome = self._written.end(entry, headers, later, now)
+            self._finish(entry)
+            return outcome
+        entry.not_before_ms = later.not_before_ms
+        self._order.failed(entry)
+        self._held_changed.set()
+        return "retried", ""
+
     def _finish(self, entry: Entry) -> None:
+        if entry.held:
+            self._written.release(entry)
+            self._lane.count_held(-1)
+            self._room.set()
+        else:
+            self._left(entry)
+        following = self._order.finish(entry)
+        if following is not None and not self._draining:
+            self._lane.put(following)
+
+    def _left(self, entry: Entry) -> None:
+        """Note that the window goes on without a request."""
         entry.finished = True
         self._unfinished -= 1
-        key = entry.record.key
-        if key is not None:
-            waiting = self._waiting[key]
-            if waiting and not self._draining:
-                self._lane.put(waiting.popleft())
-            elif not waiting:
-                del self._waiting[key]
         if not self._unfinished:
             self._quiet.set()
 

@@ -35,6 +35,7 @@ class DeliverySettings:
         missing: Names of secrets that are declared but cannot be resolved; what needs one of them waits.
         rate: Most requests a second from this process, or None for no limit.
         concurrency: Most requests at once from this process; a change counts from the next assignment on.
+        ordered: Whether all requests of a user keep their order, also through retries.
     """
 
     destination: str
@@ -43,6 +44,7 @@ class DeliverySettings:
     missing: frozenset[str] = frozenset()
     rate: float | None = None
     concurrency: int = 16
+    ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,12 @@ class Entry:
         finished: Whether its outcome is among the outputs of a transaction.
         failures: How many tries have failed.
         first_attempt_ms: When the first try was made; 0 before it.
+        not_before_ms: Before this time the next try is not made; 0 for none.
+        held: Whether it lies in the held topic.
+        loose: Whether it does not wait for others of its key.
     """
 
-    __slots__ = ("failures", "finished", "first_attempt_ms", "owner", "record")
+    __slots__ = ("failures", "finished", "first_attempt_ms", "held", "loose", "not_before_ms", "owner", "record")
 
     def __init__(self, record: Record, owner: Member, *, finished: bool = False) -> None:
         self.record = record
@@ -81,6 +86,9 @@ class Entry:
         self.finished = finished
         self.failures = 0
         self.first_attempt_ms = 0
+        self.not_before_ms = 0
+        self.held = False
+        self.loose = False
 
 
 class Member(Protocol):
@@ -142,6 +150,7 @@ class DeliveryLane:
         self._probe: Entry | None = None
         self._may_probe = False
         self._timer: asyncio.Task[None] | None = None
+        self._held = 0
         self.state: LaneState = "open"
         self.update(settings)
 
@@ -188,6 +197,12 @@ class DeliveryLane:
             self._senders.clear()
             self._idle.clear()
             self._timer = None
+
+    def count_held(self, change: int) -> None:
+        """Note how many more, or fewer, requests of the destination wait for an earlier one of their user."""
+        if change:
+            self._held += change
+            self._metrics.set("headrace_held_requests", self._held, destination=self.settings.destination)
 
     def put(self, entry: Entry) -> None:
         """Add a request at the end."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from pipeline.deliver.deliveries import AttemptOutcome, delivery_value, number_in, retry_record
-from pipeline.deliver.schedule import jitter_of, next_try
+from pipeline.deliver.deliveries import AttemptOutcome, delivery_value, number_in, retry_record, with_attempts
+from pipeline.deliver.holding import held_key
+from pipeline.deliver.schedule import Later, jitter_of, next_try
 from pipeline.deliver.verdicts import Retry, Verdict
 from pipeline.model import headers as names
 from pipeline.model.ledger import Row, Tally
+from pipeline.model.ledger import Verdict as LedgerVerdict
 from pipeline.model.outcomes import Dead
 from pipeline.model.record import Headers, Output, Record
-from pipeline.model.topics import RETRY_DELAYS, topic_name
+from pipeline.model.topics import HELD, RETRY_DELAYS, topic_name
 from pipeline.ports.http import Answer
 from pipeline.runtime.dead_letters import dead_letter
 from pipeline.runtime.delivery_lane import Entry
@@ -24,21 +26,24 @@ class DeliveryTopics(NamedTuple):
     Attributes:
         deliveries: A record for each attempt.
         retry: The retry topics by tier.
+        held: Requests that wait for an earlier one of their user.
         dead: Requests that no retry can help.
         ledger: What each transaction did.
     """
 
     deliveries: str
     retry: Mapping[str, str]
+    held: str
     dead: str
     ledger: str
 
     @classmethod
-    def under(cls, prefix: str) -> DeliveryTopics:
-        """Give the topics of a workspace.
+    def under(cls, prefix: str, destination: str) -> DeliveryTopics:
+        """Give the topics of a destination.
 
         Args:
             prefix: The workspace's name.
+            destination: Destination id.
 
         Returns:
             Their full names.
@@ -46,6 +51,7 @@ class DeliveryTopics(NamedTuple):
         return cls(
             topic_name(prefix, "deliveries"),
             {tier: topic_name(prefix, f"retry.{tier}") for tier in RETRY_DELAYS},
+            topic_name(prefix, HELD.replace("{destination}", destination)),
             topic_name(prefix, "dead.deliver"),
             topic_name(prefix, "ledger"),
         )
@@ -57,6 +63,7 @@ class Written:
     Args:
         topics: Where it goes.
         destination: Destination id.
+        partition: Number of the partition whose requests are sent.
         time_scale: What retry delays and the retry window are multiplied by.
 
     Attributes:
@@ -66,9 +73,10 @@ class Written:
         last: The last request that ended, or None.
     """
 
-    def __init__(self, topics: DeliveryTopics, destination: str, time_scale: float) -> None:
+    def __init__(self, topics: DeliveryTopics, destination: str, partition: int, time_scale: float) -> None:
         self._topics = topics
         self._destination = destination
+        self._partition = partition
         self._time_scale = time_scale
         self.outputs: list[Output] = []
         self.tally = Tally()
@@ -113,12 +121,40 @@ class Written:
         if isinstance(verdict, Dead):
             outcome, reason = "dead", verdict.reason
             self._dead(entry, headers, verdict, now_ms)
-        self.tally.rows[_row(headers, self._destination, reason)] += 1
-        self.last = entry.record
+        if not entry.held:
+            self.tally.rows[_row(headers, self._destination, "dead" if reason else "passed", reason)] += 1
+            self.last = entry.record
+        elif reason:  # it was counted as passed on when it was held
+            self.tally.rows[_row(headers, self._destination, "withheld", reason)] += 1
         return outcome, reason
 
-    def _retry(self, entry: Entry, headers: Headers, verdict: Retry, now_ms: int) -> Dead | None:
-        later = next_try(
+    def hold(self, entry: Entry) -> None:
+        """Write a request that waits, or what has changed about it, to the held topic."""
+        record = entry.record
+        headers = with_attempts(record.headers, failures=entry.failures, first_attempt_ms=entry.first_attempt_ms, not_before_ms=entry.not_before_ms)
+        self.outputs.append(Output(self._topics.held, held_key(record), record.value, headers, self._partition))
+        if not entry.held:
+            self.tally.rows[_row(dict(record.headers), self._destination, "passed", "")] += 1
+            self.tally.lanes["held"] += 1
+            self.last = record
+
+    def release(self, entry: Entry) -> None:
+        """Take a request that has ended out of the held topic."""
+        self.outputs.append(Output(self._topics.held, held_key(entry.record), None, (), self._partition))
+
+    def next_try(self, entry: Entry, headers: Headers, verdict: Retry, now_ms: int) -> Later | Dead:
+        """Decide when a request that failed is tried again.
+
+        Args:
+            entry: The request; its failures include this attempt.
+            headers: Headers of its record.
+            verdict: What the answer means.
+            now_ms: Wall time in milliseconds since the epoch.
+
+        Returns:
+            The next try, or Dead where it would lie beyond the window.
+        """
+        return next_try(
             failures=entry.failures,
             after_ms=verdict.after_ms,
             first_attempt_ms=entry.first_attempt_ms,
@@ -126,6 +162,9 @@ class Written:
             jitter=jitter_of(headers.get(names.MESSAGE_ID, b""), entry.failures),
             time_scale=self._time_scale,
         )
+
+    def _retry(self, entry: Entry, headers: Headers, verdict: Retry, now_ms: int) -> Dead | None:
+        later = self.next_try(entry, headers, verdict, now_ms)
         if isinstance(later, Dead):
             return later
         record = entry.record
@@ -151,6 +190,6 @@ class Written:
         self.tally.lanes["dead"] += 1
 
 
-def _row(headers: Headers, destination: str, reason: str) -> Row:
+def _row(headers: Headers, destination: str, verdict: LedgerVerdict, reason: str) -> Row:
     source, event_type, event = (headers.get(name, b"").decode("utf-8", "replace") for name in (names.SOURCE, names.TYPE, names.EVENT))
-    return Row(source, event_type, event, "dead" if reason else "passed", reason, destination)
+    return Row(source, event_type, event, verdict, reason, destination)

@@ -157,7 +157,10 @@ class Driver:
         if workspace.name != self._prefix:
             raise ValueError(f"the workspace is {self._prefix}, not {workspace.name}")
         dedup = [processor.name for processor in self.topology.processors.values() if "dedup" in processor.steps]
-        for topic in declared_topics(self._prefix, destinations=workspace.destinations, dedup_processors=dedup, partitions=self.topology.partitions):
+        ordered = [one.id for one in workspace.destinations.values() if one.order == "user"]
+        for topic in declared_topics(
+            self._prefix, destinations=workspace.destinations, dedup_processors=dedup, ordered=ordered, partitions=self.topology.partitions
+        ):
             self.broker.create(topic.name, topic.partitions)
         self._version += 1
         records = config_records(with_storage_under(self.root, workspace), self._version, at_ms=self.clock.now_ms())

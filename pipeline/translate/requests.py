@@ -89,5 +89,18 @@ def request_headers(message: Message, destination: bytes, mapping: bytes) -> tup
     return tuple(result)
 
 
+def user_key(message: Message) -> bytes | None:
+    """Give the key of a request whose destination keeps the order of each user.
+
+    Args:
+        message: The event.
+
+    Returns:
+        The user id, so that all devices of a user share a key; the event's own key where nobody is known.
+    """
+    user = message.body.get("userId")
+    return user.encode() if isinstance(user, str) and user else message.key
+
+
 def _passed_on(own: Headers) -> list[tuple[str, bytes]]:
     return [(name, own[name]) for name in (names.RECEIVED_AT, names.CONFIG, names.TRACEPARENT, names.REPLAY) if name in own]

@@ -11,7 +11,7 @@ from pipeline.model import headers as names
 from pipeline.model.outcomes import Dead, Drop, Emit, Emits, Outcome, Step
 from pipeline.model.record import Message
 from pipeline.model.workspace import Destination, MappingDeclaration
-from pipeline.translate.requests import idempotency_id, request_head, request_headers, request_value
+from pipeline.translate.requests import idempotency_id, request_head, request_headers, request_value, user_key
 
 LANE = "requests"
 """The lane that rendered requests are written to."""
@@ -124,6 +124,7 @@ def _create_render(
     calls = destination_type.calls
     destination_id = destination.id
     destination_name = destination_id.encode()
+    by_user = destination.order == "user"
 
     def render(message: Message) -> Emits | Drop | Dead:
         body = message.body
@@ -142,7 +143,7 @@ def _create_render(
             except (MappingError, ValueError) as error:
                 return Dead("mapping_failed", f"{destination_id}/{name}: {error}")
             headers = request_headers(message, destination_name, name.encode())
-            records.append(Emit(LANE, message.key, value, headers, destination_id))
+            records.append(Emit(LANE, user_key(message) if by_user else message.key, value, headers, destination_id))
         return Emits(tuple(records)) if records else _NO_MAPPING
 
     return render

@@ -98,7 +98,10 @@ def topics_of(workspace: Workspace, topology: Topology) -> list[Declared]:
         The topics, with the workspace's prefix.
     """
     dedup = [processor.name for processor in topology.processors.values() if "dedup" in processor.steps]
-    return list(declared_topics(workspace.name, destinations=workspace.destinations, dedup_processors=dedup, partitions=topology.partitions))
+    ordered = [one.id for one in workspace.destinations.values() if one.order == "user"]
+    return list(
+        declared_topics(workspace.name, destinations=workspace.destinations, dedup_processors=dedup, ordered=ordered, partitions=topology.partitions)
+    )
 
 
 async def create_missing(admin: Admin, workspace: Workspace, topology: Topology) -> list[Line]:

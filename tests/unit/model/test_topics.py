@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
-from pipeline.model.topics import DEAD_STAGES, RETRY_DELAYS, TOPICS, Topic, declared_topics, topic_settings
+from pipeline.model.topics import DEAD_STAGES, HELD, RETRY_DELAYS, TOPICS, Topic, declared_topics, topic_settings
 
 
 def declared(*destinations: str, partitions: int = 4) -> dict[str, int]:
@@ -29,6 +29,12 @@ def test_a_destination_adds_its_two_topics_only() -> None:
     assert not [name for name in declared() if "requests" in name]
 
 
+def test_order_by_user_adds_the_topic_of_what_waits() -> None:
+    """A destination that keeps the order of users has one topic more; others have not."""
+    topics = {topic.name for topic in declared_topics("shop", destinations=["crm", "mail"], ordered=["crm"], dedup_processors=[])}
+    assert {"shop.requests.crm.held"} == {name for name in topics if name.endswith(".held")}
+
+
 def test_partitions_follow_the_topology_where_events_lie() -> None:
     """The changelog has as many partitions as raw, or state would not lie beside its input; control topics have one."""
     topics = declared("crm", partitions=7)
@@ -41,7 +47,7 @@ def test_settings_hold_for_every_topic(topic: Topic) -> None:
     """The broker's clock counts, a dead letter always fits, and only what is compacted has no retention."""
     settings = topic_settings(topic)
     assert ("LogAppendTime", str(TOPIC_MESSAGE_BYTES)) == (settings["message.timestamp.type"], settings["max.message.bytes"])
-    assert (topic.name == "config") == ("retention.ms" not in settings)
+    assert (topic.name in ("config", HELD)) == ("retention.ms" not in settings)
     assert all(isinstance(value, str) for value in settings.values())
 
 

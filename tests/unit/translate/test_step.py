@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -57,6 +58,15 @@ def test_one_request_with_its_headers() -> None:
         "config": b"7",
         "traceparent": b"00-1-2-3",
     } == dict(record.headers)
+
+
+@pytest.mark.parametrize(("user", "key"), [("u-9", b"u-9"), ("", b"u-1"), (None, b"u-1")])
+def test_order_by_user_keys_by_user(user: str | None, key: bytes) -> None:
+    """A destination that keeps the order of users gets requests keyed by userId, or by the event's own key where nobody is known."""
+    destination = replace(a_destination(), order="user")
+    outcome = create_translate(destination, WEBHOOK, compile_mapping, compile_query)(a_message(userId=user))
+    assert isinstance(outcome, Emits)
+    assert [key] == [record.key for record in outcome.records]
 
 
 def test_id_depends_on_source_message_and_mapping_only() -> None:
