@@ -61,7 +61,7 @@ def event_key(body: dict[str, Any]) -> bytes | None:
     for name in ("anonymousId", "userId"):
         value = body.get(name)
         if value.__class__ is str and value:
-            return bytes(value, "utf-8", "replace")
+            return value.encode("utf-8", "replace")
         if value.__class__ is int:
             return b"%d" % value
     return None

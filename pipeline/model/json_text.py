@@ -2,7 +2,7 @@
 
 | text | what becomes of it |
 |---|---|
-| an integer beyond 64 bits | exact: read and written by the standard library |
+| an integer beyond 64 bits | exact: written by the standard library, which orjson cannot |
 | `NaN`, `Infinity`, `-Infinity` | null, counted as a replacement |
 | a number beyond the range of a double (`1e400`) | null, counted as a replacement |
 | a lone surrogate escape | U+FFFD, counted as a replacement |
@@ -15,12 +15,14 @@ from __future__ import annotations
 import json  # noqa: TID251 (the slow path for what orjson cannot carry exactly; everything else goes through orjson)
 import math
 import re
+from collections.abc import Callable
 from typing import Any, Final
 
+import msgspec
 import orjson
 
-_LONG_DIGITS: Final = b"0" * 19
-_DIGITS_AS_ZEROS: Final = bytes.maketrans(b"123456789", b"000000000")
+_decode: Final[Callable[[bytes], Any]] = msgspec.json.Decoder().decode
+"""As fast as orjson, which makes a float of an integer beyond 64 bits and would need a second look at every text for those."""
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -36,12 +38,10 @@ def decode(text: bytes) -> tuple[Any, int]:
     Raises:
         ValueError: The text is not JSON, not UTF-8, or nested too deeply to read.
     """
-    if _LONG_DIGITS not in text.translate(_DIGITS_AS_ZEROS):
-        try:
-            return orjson.loads(text), 0
-        except orjson.JSONDecodeError:
-            pass  # perhaps one of the odd values; the exact reader below decides
-    return _decode_exactly(text)
+    try:
+        return _decode(text), 0
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _decode_exactly(text)  # perhaps one of the odd values; this one decides
 
 
 def _decode_exactly(text: bytes) -> tuple[Any, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.model import json_text
 from pipeline.model.json_text import decode, encode
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
@@ -82,3 +84,17 @@ def test_an_integer_does_not_change_its_neighbours() -> None:
     big = plain[:-1] + b',"n":1180591620717411303424}'
     assert {**decode(plain)[0], "n": 2**70} == decode(big)[0]
     assert encode(decode(plain)[0])[:-1] == encode(decode(big)[0])[: len(encode(decode(plain)[0])) - 1]
+
+
+ODD: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.integers(-(2**70), 2**70) | st.floats() | st.text(st.characters(), max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(st.characters(), max_size=5), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(ODD)
+def test_the_fast_reader_reads_as_the_exact_one(value: Any) -> None:  # noqa: ANN401 (any JSON value)
+    """Integers of any size, NaN, lone surrogates and NUL come out the same, whichever of the two readers decides."""
+    text = json.dumps(value).encode()
+    assert repr(json_text._decode_exactly(text)) == repr(json_text.decode(text))
