@@ -14,7 +14,8 @@ from pipeline.model.workspace import Source, Workspace
 from pipeline.validate.call_rules import name_fault
 from pipeline.validate.event_schema import EventSchema, SchemaRefusedError, Violation, compile_event_schema
 from pipeline.validate.normalise import id_text, normalise_call
-from pipeline.validate.times import arrival, correct_times
+from pipeline.validate.quick import conforms_at_a_glance, is_plain
+from pipeline.validate.times import correct_times, read_arrival
 
 _CALLS: Final = frozenset({"identify", "track", "page", "screen", "group", "alias"})
 _DETAIL_CHARACTERS: Final = limits.DETAIL_BYTES // 4
@@ -38,6 +39,7 @@ def create_judge(workspace: Workspace, schemas: Mapping[str, Mapping[str, Any]])
         raise ValueError(f"no JSON Schema for the calls {', '.join(sorted(missing))}")
     calls = {call: jsonschema_rs.validator_for(dict(schemas[call]), offline=True) for call in _CALLS}
     conforms = {call: validator.is_valid for call, validator in calls.items()}
+    plain = frozenset(call for call in _CALLS if is_plain(schemas[call], call))
     own_schemas = {(source.id, event): (schema, source) for source in workspace.sources.values() for event, schema in _compile(source).items()}
 
     def judge(message: Message) -> Outcome | None:
@@ -45,11 +47,16 @@ def create_judge(workspace: Workspace, schemas: Mapping[str, Mapping[str, Any]])
         call = _call(body)
         if call not in _CALLS:
             return Dead("unknown_type", "/type is none of the six calls")
-        _fill_message_id(body, message.source, message.record)
-        if wrong := correct_times(body, arrival(int(message.headers[headers.RECEIVED_AT]))):
+        message_id = body.get("messageId")
+        if message_id.__class__ is not str or not message_id:
+            _fill_message_id(body, message_id, message.source, message.record)
+        arrived = read_arrival(message.headers[headers.RECEIVED_AT])
+        if arrived is None:
+            raise ValueError("the header received_at was not written by validate")
+        if wrong := correct_times(body, arrived):
             return Dead("timestamp_not_string", f"/{wrong} is not a string")
         normalise_call(body, call)
-        if not conforms[call](body):
+        if not (call in plain and conforms_at_a_glance(body, call)) and not conforms[call](body):
             return name_fault(body, call) or _unnamed(calls[call], body)
         if own_schemas and call == "track":
             own = own_schemas.get((message.source, body["event"]))
@@ -79,10 +86,7 @@ def _call(body: dict[str, Any]) -> str:
     return call
 
 
-def _fill_message_id(body: dict[str, Any], source: str, record: Record) -> None:
-    message_id = body.get("messageId")
-    if message_id.__class__ is str and message_id:
-        return
+def _fill_message_id(body: dict[str, Any], message_id: Any, source: str, record: Record) -> None:  # noqa: ANN401 (any JSON value)
     if message_id is not None and message_id != "":
         body["messageId"] = id_text(message_id)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+_ABSENT: Final = object()
 _WHOLE: Final = 2**53
 
 
@@ -51,13 +52,13 @@ def normalise_call(body: dict[str, Any], call: str) -> None:
         if body_id.__class__ is not str and body_id is not None:
             body["previousId"] = id_text(body_id)
 
-    integrations = body.get("integrations")
+    integrations = body.get("integrations", _ABSENT)
     if integrations is None:
-        body.pop("integrations", None)
+        del body["integrations"]
     elif integrations.__class__ is dict and "all" in integrations:  # Go's client
         integrations.setdefault("All", integrations.pop("all"))
-    if body.get("context") is None:
-        body.pop("context", None)
+    if body.get("context", _ABSENT) is None:
+        del body["context"]
 
 
 def _fill_traits(body: dict[str, Any]) -> None:

@@ -11,9 +11,11 @@ from pipeline.model.record import Message, Record
 from pipeline.model.workspace import Workspace
 from pipeline.validate.normalise import text_ids
 from pipeline.validate.size import check_size
+from pipeline.validate.times import LATEST_MS, read_arrival
 
 FAR_MS: Final = 24 * 3_600_000
 """How far the collector's time may lie from the broker's: clocks differ, and a request may wait for its broker, but not for a day."""
+_ZERO: Final = ord("0")
 
 
 def create_place(workspace: Workspace, keys: Mapping[str, str], *, partitions: int) -> Step:
@@ -29,6 +31,7 @@ def create_place(workspace: Workspace, keys: Mapping[str, str], *, partitions: i
         object without `writeKey`, within the limits.
     """
     sources = {name: (source, name.encode()) for name, source in workspace.sources.items()}
+    by_header = {header: (source, header) for source, header in sources.values()}
     default = workspace.default_source
     placed = b"%d" % partitions
 
@@ -36,7 +39,8 @@ def create_place(workspace: Workspace, keys: Mapping[str, str], *, partitions: i
         body, given, record = message.body, message.headers, message.record
         if body.__class__ is not dict:
             return Dead("not_an_object")
-        named = sources.get(_source_name(given, body.pop("writeKey", None), keys, default))
+        write_key = body.pop("writeKey", None)
+        named = by_header.get(given.get(headers.SOURCE, b"")) or sources.get(_source_name(given, write_key, keys, default))
         if named is None:
             return Dead("unknown_source")
         source, source_header = named
@@ -49,7 +53,7 @@ def create_place(workspace: Workspace, keys: Mapping[str, str], *, partitions: i
         text_ids(body)
         key = ids.event_key(body)
         given[headers.SOURCE] = source_header
-        given[headers.RECEIVED_AT] = b"%d" % _received_ms(given, record.timestamp)
+        given[headers.RECEIVED_AT] = _received_at(given.get(headers.RECEIVED_AT), record.timestamp)
         astray = key is not None and (key != record.key or ids.partition_of(key, partitions) != record.partition)
         if astray and given.get(headers.REKEYED) != placed:
             message.withheld.append(("", "rekeyed"))
@@ -70,14 +74,12 @@ def _source_name(given: Mapping[str, bytes], write_key: object, keys: Mapping[st
     return default
 
 
-def _received_ms(given: Mapping[str, bytes], appended_ms: int) -> int:
-    header = given.get(headers.RECEIVED_AT)
-    if header is not None and len(header) <= 15 and header.isdigit():
-        received_ms = int(header)
-        # Anyone may write this header, and the lake makes folders of it: one that is far from the broker's own time counts for nothing.
-        if abs(received_ms - appended_ms) <= FAR_MS:
-            return received_ms
-    return appended_ms
+def _received_at(header: bytes | None, appended_ms: int) -> bytes:
+    arrived = read_arrival(header) if header is not None else None
+    # Anyone may write this header, and the lake makes folders of it: one that is far from the broker's own time counts for nothing.
+    if header is None or arrived is None or not -FAR_MS <= arrived.ms - appended_ms <= FAR_MS:
+        return b"%d" % min(max(appended_ms, 0), LATEST_MS)
+    return header if header[0] != _ZERO else b"%d" % arrived.ms
 
 
 def _rekeyed(record: Record, key: bytes | None, given: Mapping[str, bytes], placed: bytes) -> Emit:
