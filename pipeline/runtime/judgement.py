@@ -6,9 +6,10 @@ This is the hot path: what it costs for each event is what the product costs (de
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
 
 import orjson
 
@@ -23,7 +24,9 @@ from pipeline.runtime.dead_letters import dead_letter, headers_size
 
 _log = logging.getLogger(__name__)
 
-EXACT = "exact_json"
+_output: Final[Callable[[tuple[object, ...]], Output]] = partial(tuple.__new__, Output)
+"""Makes an output of its five attributes in a third of the time that its own constructor takes."""
+EXACT: Final = "exact_json"
 """Header of an event with values that only the exact JSON reader carries."""
 
 
@@ -74,10 +77,10 @@ def judge(records: Sequence[Record], plan: Plan, judged: Judged, *, at_ms: int) 
     """
     main = plan.lanes.get("main")
     main_topic = topic_name(plan.prefix, main) if main else ""
-    version = b"%d" % plan.version
+    version = (names.CONFIG, b"%d" % plan.version)
     append = judged.outputs.append
     rows = judged.tally.rows
-    passed: Counter[tuple[str, str, str]] = Counter()  # a row is made once for each kind of event, not once for each event
+    passed: dict[tuple[str, str, str], int] = {}  # a row is made once for each kind of event, not once for each event
     size = 0
     for record in records:
         message = _parsed(record, plan, judged, at_ms)
@@ -86,8 +89,8 @@ def judge(records: Sequence[Record], plan: Plan, judged: Judged, *, at_ms: int) 
         stage, outcome = _run(message, plan, judged)
         if outcome is None:
             headers = message.headers
-            headers.pop(names.CONFIG, None)  # goes last, so that the order is the same however many processors there were
-            headers[names.CONFIG] = version
+            if names.CONFIG in headers:
+                del headers[names.CONFIG]  # goes last, so that the order is the same however many processors there were
             body = message.body
             try:
                 value = orjson.dumps(body)
@@ -96,8 +99,9 @@ def judge(records: Sequence[Record], plan: Plan, judged: Judged, *, at_ms: int) 
                 headers.pop(EXACT, None)
                 headers[EXACT] = b"1"
             size += len(value)
-            append(Output(main_topic, message.key, value, tuple(headers.items())))
-            passed[_kind(message)] += 1
+            append(_output((main_topic, message.key, value, (*headers.items(), version), None)))
+            kind = _kind(message)
+            passed[kind] = passed.get(kind, 0) + 1
         else:
             _end(message, stage, outcome, plan, judged, at_ms)
         if message.withheld:
@@ -126,19 +130,20 @@ def _run(message: Message, plan: Plan, judged: Judged) -> tuple[str, Outcome | N
 
 def _parsed(record: Record, plan: Plan, judged: Judged, at_ms: int) -> Message | None:
     headers = dict(record.headers)
-    value = record.value
-    if not plan.trusted and (fault := _unfit(record)):
+    value = record.value or b""
+    trusted = plan.trusted
+    if not trusted and (fault := _unfit(record)):
         _dead(record, plan.steps[0][0], fault, plan, judged, at_ms)
         judged.tally.rows[Row("", "", "", "dead", fault.reason, "")] += 1
         return None
     try:
-        body = orjson.loads(value or b"") if plan.trusted and EXACT not in headers else decode(value or b"")[0]
+        body = orjson.loads(value) if trusted and EXACT not in headers else decode(value)[0]
     except ValueError:
         stage = plan.steps[0][0]
         _dead(record, stage, Dead("invalid_json", "the value is not JSON"), plan, judged, at_ms)
         judged.tally.rows[Row("", "", "", "dead", "invalid_json", "")] += 1
         return None
-    source = headers.get(names.SOURCE) if plan.trusted else None  # elsewhere it is anyone's text, of any length, until validate knows it
+    source = headers.get(names.SOURCE) if trusted else None  # elsewhere it is anyone's text, of any length, until validate knows it
     return Message(body, record.key, headers, record, source.decode("utf-8", "replace") if source is not None else "")
 
 
