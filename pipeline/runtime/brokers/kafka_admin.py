@@ -14,8 +14,7 @@ from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Record, TopicPartition
 from pipeline.model.topics import Declared
 from pipeline.ports.broker import BrokerError
-from pipeline.runtime.brokers.kafka_consumer import as_records
-from pipeline.runtime.brokers.kafka_records import read_whatever_was_written
+from pipeline.runtime.brokers.kafka_records import as_they_are, read_whatever_was_written
 
 REPLICAS: Final = 3
 """Copies of each topic's partitions, where the cluster has so many brokers."""
@@ -39,6 +38,7 @@ class KafkaReader:
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             isolation_level="read_committed",
+            key_deserializer=as_they_are,
             auto_offset_reset="none",
             max_partition_fetch_bytes=TOPIC_MESSAGE_BYTES,
             fetch_max_wait_ms=1000,
@@ -52,11 +52,8 @@ class KafkaReader:
             ends = await self._place(consumer, topic, start or {}, partitions)
             while follow or any([await consumer.position(partition) < end for partition, end in ends.items()]):
                 fetched = await consumer.getmany(timeout_ms=500 if follow else 200)
-                for partition, messages in fetched.items():
-                    records = as_records(messages)
-                    if not follow:
-                        records = [record for record in records if record.offset < ends[partition]]
-                    yield records
+                for partition, records in fetched.items():
+                    yield records if follow else [record for record in records if record.offset < ends[partition]]
                 if follow and not fetched:
                     yield []
         except KafkaError as error:

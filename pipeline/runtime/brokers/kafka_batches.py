@@ -36,13 +36,13 @@ class Placement:
         """
         placed: dict[tuple[str, int], list[Output]] = defaultdict(list)
         for output in outputs:
-            partition = output.partition
+            topic, key, _, _, partition = output
             if partition is None:
-                count = self._partitions.get(output.topic)
+                count = self._partitions.get(topic)
                 if count is None:
-                    count = self._partitions[output.topic] = len(await producer.partitions_for(output.topic))
-                partition = partition_of(output.key, count) if output.key is not None else 0
-            placed[output.topic, partition].append(output)
+                    count = self._partitions[topic] = len(await producer.partitions_for(topic))
+                partition = partition_of(key, count) if key is not None else 0
+            placed[topic, partition].append(output)
         return {TopicPartition(*place): records for place, records in placed.items()}
 
 
@@ -58,11 +58,13 @@ async def append_batches(
         sent: Gets partition, number of records and future of each batch.
     """
     builder = producer.create_batch()
-    for record in records:
-        if builder.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers)) is None:
+    append = builder.append
+    for _, key, value, headers, _ in records:
+        if append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
             sent.append((partition, builder.record_count(), await _send(producer, builder, partition)))
             builder = producer.create_batch()
-            builder.append(timestamp=None, key=record.key, value=record.value, headers=list(record.headers))
+            append = builder.append
+            append(timestamp=None, key=key, value=value, headers=list(headers))
     builder.close()
     sent.append((partition, builder.record_count(), await _send(producer, builder, partition)))
 

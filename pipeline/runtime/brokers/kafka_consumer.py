@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka.admin import AIOKafkaAdminClient
@@ -17,7 +17,7 @@ from aiokafka.structs import TopicPartition as KafkaTopicPartition
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Record, TopicPartition
 from pipeline.ports.broker import Assigned, BrokerError, Position, Revoked
-from pipeline.runtime.brokers.kafka_records import read_whatever_was_written
+from pipeline.runtime.brokers.kafka_records import as_they_are, read_whatever_was_written
 
 _log = logging.getLogger(__name__)
 
@@ -88,6 +88,7 @@ class KafkaConsumer:
             group_id=self._group,
             client_id=self._client_id,
             isolation_level="read_committed",
+            key_deserializer=as_they_are,
             enable_auto_commit=False,
             auto_offset_reset="none",
             session_timeout_ms=SESSION_MS,
@@ -116,7 +117,7 @@ class KafkaConsumer:
                 f"group {self._group}: an offset to read is no longer in the topic (retention ran ahead of the reader, or the topic was made anew)"
             )
             raise BrokerError(reason) from error
-        return {TopicPartition(*partition): as_records(messages) for partition, messages in fetched.items()}
+        return {TopicPartition(*partition): records for partition, records in fetched.items()}
 
     def pause(self, partition: TopicPartition) -> None:
         """Stop fetching a partition."""
@@ -206,21 +207,6 @@ async def _leave(consumer: AIOKafkaConsumer | None, admin: AIOKafkaAdminClient |
         await consumer.stop()
     if admin is not None:
         await admin.close()
-
-
-def as_records(messages: Sequence[Any]) -> list[Record]:
-    """Give aiokafka's messages as our records.
-
-    Args:
-        messages: What a fetch gave.
-
-    Returns:
-        The records in order.
-    """
-    return [
-        Record(message.topic, message.partition, message.offset, message.timestamp, message.key, message.value, message.headers)
-        for message in messages
-    ]
 
 
 async def _bounds(consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, tuple[int, int]]:

@@ -14,17 +14,20 @@ import io
 import logging
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 import aiokafka.consumer.fetcher
 import cramjam
 from aiokafka.codec import snappy_decode
+from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
 
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
+from pipeline.model.record import Record
 
 _log = logging.getLogger(__name__)
 
@@ -286,9 +289,39 @@ def _snappy_size(packed: memoryview) -> int | None:
     return size
 
 
+def as_they_are(data: bytes | None) -> bytes | None:
+    """Deserialise nothing; a consumer with this for its key deserialiser gives our records instead of aiokafka's.
+
+    Args:
+        data: A key.
+
+    Returns:
+        The same.
+    """
+    return data
+
+
+class DirectRecords(PartitionRecords):  # type: ignore[misc]  # aiokafka ships without types
+    """What a fetch gave of one partition, record by record, made into ours at once: aiokafka's own record costs as much as reading it."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give the records in order."""
+        return self._records_iterator if self._key_deserializer is as_they_are else super().__iter__()  # type: ignore[no-any-return]  # see above
+
+    def _consumer_record(self, tp: Any, record: Any) -> Any:  # noqa: ANN401 (aiokafka's, without types)
+        if self._key_deserializer is not as_they_are:  # a library in this process that reads for itself (the monitor)
+            return super()._consumer_record(tp, record)
+        return _record((*tp, record.offset, record.timestamp, record.key, record.value, tuple(record.headers)))
+
+
+_record: Final[Callable[[tuple[object, ...]], Record]] = partial(tuple.__new__, Record)
+"""Makes a record of its seven attributes in a third of the time that its own constructor takes."""
+
+
 def read_whatever_was_written() -> None:
     """Have every consumer of this process read through TolerantRecords; more than once is as good as once.
 
     aiokafka has no way to give it another reader of batches, and raises for what brokers store (module's docstring).
     """
     aiokafka.consumer.fetcher.MemoryRecords = TolerantRecords
+    aiokafka.consumer.fetcher.PartitionRecords = DirectRecords

@@ -46,7 +46,7 @@ class KafkaTransactions:
         compression: Codec name.
     """
 
-    def __init__(self, bootstrap: str, transactional_id: str, compression: str = "snappy") -> None:
+    def __init__(self, bootstrap: str, transactional_id: str, compression: str = "zstd") -> None:
         self._producer_settings: dict[str, Any] = {
             "bootstrap_servers": bootstrap,
             "transactional_id": transactional_id,
