@@ -13,8 +13,7 @@ from aiokafka.structs import TopicPartition as KafkaTopicPartition
 
 from pipeline.model.record import Record, TopicPartition
 from pipeline.ports.broker import BrokerError
-from pipeline.runtime.brokers.kafka_consumer import as_records
-from pipeline.runtime.brokers.kafka_records import read_whatever_was_written
+from pipeline.runtime.brokers.kafka_records import as_they_are, read_whatever_was_written
 
 FETCH_BYTES: Final = 512 * 1024
 """Bytes of a fetch: a look needs a few records, and the rest would be sent for nothing; one larger batch still comes whole."""
@@ -41,6 +40,7 @@ class KafkaLookup:
         consumer = self._consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             isolation_level="read_committed",
+            key_deserializer=as_they_are,
             auto_offset_reset="none",
             max_partition_fetch_bytes=FETCH_BYTES,
             fetch_max_wait_ms=_WAIT_MS,
@@ -91,7 +91,7 @@ class KafkaLookup:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     fetched = await consumer.getmany(key, timeout_ms=_WAIT_MS, max_records=most)
                     place = await consumer.position(key)
-                records = [record for record in as_records(fetched.get(key, ())) if record.offset < stop]
+                records = [record for record in fetched.get(key, ()) if record.offset < stop]
                 if records:
                     yield records
         except (TimeoutError, KafkaError) as error:
