@@ -26,7 +26,7 @@ from pipeline.runtime.brokers.memory import MemoryBroker
 from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.delivery import DeliverWorker
 from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings
-from pipeline.runtime.http.pyreqwest_client import PyreqwestClient
+from pipeline.runtime.http.pooled_client import PooledClient
 from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.metrics.prometheus import PrometheusMetrics
 
@@ -65,7 +65,7 @@ async def through_the_worker(count: int, url: str) -> float:
     broker = MemoryBroker()
     for topic in declared_topics("shop", destinations=["crm"], dedup_processors=[], partitions=4):
         broker.create(topic.name, topic.partitions)
-    clock, metrics, client = SystemClock(), PrometheusMetrics(), PyreqwestClient()
+    clock, metrics, client = SystemClock(), PrometheusMetrics(), PooledClient(private_addresses=True)
     lane = DeliveryLane(DeliverySettings("crm", WEBHOOK, {"shared_secret": SECRET}), clock=clock, metrics=metrics)
     partition = TopicPartition("shop.requests.crm", 0)
     worker = DeliverWorker(
@@ -103,7 +103,7 @@ async def through_the_worker(count: int, url: str) -> float:
 
 async def through_the_client(count: int, url: str) -> float:
     """Send the same bodies with the client alone, 16 at once; gives the CPU time of this process in seconds."""
-    client = PyreqwestClient()
+    client = PooledClient(private_addresses=True)
     numbers = iter(range(count))
     body = orjson.dumps(orjson.loads(a_record(0, url).value or b"")["body"])
     started = time.process_time()
@@ -123,7 +123,7 @@ async def measure(count: int) -> None:
     port = free_port()
     process = subprocess.Popen([sys.executable, "-c", RECEIVER.format(port=port)])  # noqa: ASYNC220 (nothing else runs yet)
     url = f"http://127.0.0.1:{port}/crm"
-    client = PyreqwestClient()
+    client = PooledClient(private_addresses=True)
     try:
         while (await client.send(Request("GET", f"http://127.0.0.1:{port}/health", {}, b""))).status != 200:  # noqa: ASYNC110 (the same)
             await asyncio.sleep(0.05)

@@ -5,10 +5,12 @@
 | `HEADRACE_HOME` | folder of all state of a local run | `./.headrace` |
 | `HEADRACE_PORT` | the collector's port | 7070 |
 | `HEADRACE_BOOTSTRAP` | Kafka's address, `host:port` | the broker that `headrace up` started |
+| `HEADRACE_PRIVATE_DESTINATIONS` | `allow` or `block`: requests to addresses that are not public | `allow` where processes listen on loopback, else `block` |
 """
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,11 +38,13 @@ class Settings(NamedTuple):
         home: Folder of all state of a local run.
         port: The collector's port.
         bootstrap: Kafka's address; empty where neither the environment nor a local run names one.
+        private_destinations: Whether requests may go to addresses that are not public; None where the environment does not say.
     """
 
     home: Path
     port: int
     bootstrap: str
+    private_destinations: bool | None = None
 
     @property
     def collector(self) -> str:
@@ -58,14 +62,38 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         The settings.
 
     Raises:
-        SettingError: The port is no port.
+        SettingError: A variable has a value that it cannot have.
     """
     variables = os.environ if environment is None else environment
     home = Path(variables.get("HEADRACE_HOME") or ".headrace")
     text = variables.get("HEADRACE_PORT") or str(PORT)
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise SettingError("HEADRACE_PORT is no port: give a number from 1 to 65535")
-    return Settings(home, int(text), variables.get("HEADRACE_BOOTSTRAP") or _bootstrap_of_run(home))
+    return Settings(home, int(text), variables.get("HEADRACE_BOOTSTRAP") or _bootstrap_of_run(home), _private_destinations(variables))
+
+
+def _private_destinations(variables: Mapping[str, str]) -> bool | None:
+    said = variables.get("HEADRACE_PRIVATE_DESTINATIONS", "")
+    if said not in ("", "allow", "block"):
+        raise SettingError("HEADRACE_PRIVATE_DESTINATIONS is neither allow nor block")
+    return None if not said else said == "allow"
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine can reach what listens on an address.
+
+    Args:
+        host: Name or address.
+
+    Returns:
+        True for `localhost` and loopback addresses.
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _bootstrap_of_run(home: Path) -> str:

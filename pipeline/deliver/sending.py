@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import orjson
@@ -12,6 +13,7 @@ from pipeline.deliver.signature import sign
 from pipeline.model.json_text import decode, encode
 from pipeline.ports.http import Request
 
+_WRITTEN: Final = re.compile(rb'\{"id":"([^"\\\x00-\x1f\x7f-\xff]+)",("method":.*?),"body":(?=.*\}\Z)', re.DOTALL)
 _PLACEHOLDER: Final = re.compile(r"(\$+)\{secret:(?:([A-Za-z0-9_.-]+)\})?")
 
 
@@ -41,12 +43,28 @@ def read_item(value: bytes) -> Item:
     Raises:
         ValueError: The value is not such JSON.
     """
+    # As translate writes it: the body is last, and all before it but the id is the same for every event of a mapping.
+    found = _WRITTEN.match(value)
+    if found is not None and (head := _head(found.group(2))) is not None:
+        return Item(found.group(1).decode(), *head, value[found.end() : -1])
     parsed = decode(value)[0]
     try:
         return Item(str(parsed["id"]), str(parsed["method"]), str(parsed["url"]), dict(parsed["headers"]), encode(parsed["body"]))
     except (KeyError, TypeError) as error:
         reason = f"not a request: {type(error).__name__}"
         raise ValueError(reason) from None
+
+
+@lru_cache(maxsize=4096)
+def _head(text: bytes) -> tuple[str, str, dict[str, str]] | None:
+    """Read what lies between id and body; None where it is not what translate writes."""
+    try:
+        parsed = orjson.loads(b"{" + text + b"}")
+        if list(parsed) == ["method", "url", "headers"]:
+            return str(parsed["method"]), str(parsed["url"]), dict(parsed["headers"])
+    except (ValueError, TypeError):
+        pass
+    return None
 
 
 def fill(text: str, secrets: Mapping[str, str], *, in_json: bool = False) -> str:

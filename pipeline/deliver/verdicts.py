@@ -43,6 +43,9 @@ Verdict = Delivered | Retry | Dead | Park | Disable
 MISSING_SECRET = "missing_secret"  # noqa: S105 (the name of an error)
 """Error name of an attempt that was not made, because a secret of the destination is missing."""
 
+_OURS = frozenset((MISSING_SECRET, "invalid_request", "address_blocked"))
+"""Errors of attempts that were not made because of what is declared: a fault of ours never ends an event."""
+
 _BUSY = frozenset((408, 423, 429))
 
 
@@ -61,7 +64,7 @@ def classify(status: int, headers: Mapping[str, str], error: str, now_ms: int) -
     if 200 <= status < 300:
         return Delivered()
     if status == 0:
-        return Park("misconfigured") if error == MISSING_SECRET else Retry(broken=True)
+        return Park("misconfigured") if error in _OURS else Retry(broken=True)
     if status in _BUSY or (status >= 500 and status != 501) or status < 200:
         return Retry(parse_retry_after(headers.get("retry-after"), now_ms), broken=status >= 500)
     if status < 400:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from pipeline.deliver.deliveries import AttemptOutcome, delivery_value, number_in, retry_record, with_attempts
@@ -191,5 +192,11 @@ class Written:
 
 
 def _row(headers: Headers, destination: str, verdict: LedgerVerdict, reason: str) -> Row:
-    source, event_type, event = (headers.get(name, b"").decode("utf-8", "replace") for name in (names.SOURCE, names.TYPE, names.EVENT))
+    get = headers.get
+    return _a_row(get(names.SOURCE, b""), get(names.TYPE, b""), get(names.EVENT, b""), destination=destination, verdict=verdict, reason=reason)
+
+
+@lru_cache(maxsize=4096)
+def _a_row(*of_event: bytes, destination: str, verdict: LedgerVerdict, reason: str) -> Row:
+    source, event_type, event = (text.decode("utf-8", "replace") for text in of_event)
     return Row(source, event_type, event, verdict, reason, destination)

@@ -12,8 +12,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from pipeline.ports.http import Answer, HttpClient, Request
+from pipeline.runtime.http.connection import BODY_BYTES
 from pipeline.runtime.http.memory import MemoryHttpClient, an_answer
-from pipeline.runtime.http.pyreqwest_client import BODY_BYTES, PyreqwestClient
+from pipeline.runtime.http.pooled_client import PooledClient
 
 Serving = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -72,7 +73,7 @@ def a_request(url: str, timeout_seconds: float = 5.0, headers: Mapping[str, str]
 @asynccontextmanager
 async def real(head: bytes, body: bytes, _answer: Answer) -> AsyncIterator[tuple[HttpClient, str]]:
     """The real client with a server on loopback."""
-    client = PyreqwestClient()
+    client = PooledClient(private_addresses=True)
     async with serving(answers(head, body)) as url:
         yield client, url
         await client.close()
@@ -123,7 +124,7 @@ async def test_only_http_is_sent(adapter: Callable[..., object], url: str) -> No
 
 async def ask(serve: Serving, timeout_seconds: float = 5.0) -> Answer:
     """Ask a server of the test's own with the real client."""
-    client = PyreqwestClient()
+    client = PooledClient(private_addresses=True)
     try:
         async with serving(serve) as url:
             return await client.send(a_request(url, timeout_seconds))
@@ -141,7 +142,7 @@ async def test_request_arrives_as_it_was_made() -> None:
             seen.append(head.lower() + await reader.readexactly(7))
             writer.write(b"HTTP/1.1 200 OK\r\nset-cookie: a=b\r\ncontent-length: 0\r\n\r\n")
 
-    client = PyreqwestClient()
+    client = PooledClient(private_addresses=True)
     async with serving(serve) as url:
         for _ in range(2):
             assert 200 == (await client.send(a_request(f"{url}/hook?x=1", headers={"webhook-id": "w-1"}))).status
@@ -164,7 +165,7 @@ async def test_connections_are_used_again() -> None:
         connections += 1
         await serve(reader, writer)
 
-    client = PyreqwestClient()
+    client = PooledClient(private_addresses=True)
     async with serving(counting) as url:
         assert {200} == {(await client.send(a_request(url))).status for _ in range(100)}
         await client.close()
@@ -251,7 +252,7 @@ async def test_errors_have_names() -> None:
         await writer.drain()
 
     assert ["connection_reset", "connection_closed", "answer_not_http"] == [(await ask(serve)).error for serve in (reset, end, other)]
-    client = PyreqwestClient()
+    client = PooledClient(private_addresses=True)
     async with serving(end) as url:
         pass
     assert "connection_refused" == (await client.send(a_request(url))).error
@@ -267,7 +268,7 @@ async def test_cancelled_request_lets_go() -> None:
         seen.set()
         await say_nothing(reader, writer)
 
-    client = PyreqwestClient()
+    client = PooledClient(private_addresses=True)
     async with serving(serve) as url:
         task = asyncio.create_task(client.send(a_request(url, 30.0)))
         async with asyncio.timeout(5):
@@ -276,3 +277,90 @@ async def test_cancelled_request_lets_go() -> None:
             with pytest.raises(asyncio.CancelledError):
                 await task
         await client.close()
+
+
+async def test_addresses_that_are_not_public_get_no_packet() -> None:
+    """Every way to write or wrap a loopback, private or link-local address ends before a connection, as does a redirect to one."""
+    packets = 0
+
+    async def canary(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        nonlocal packets
+        packets += 1
+
+    async with serving(canary) as url:
+        port = url.rpartition(":")[2]
+        client = PooledClient()
+        hosts = ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "0.0.0.0", "[::1]", "[::ffff:127.0.0.1]", "[::]"]  # noqa: S104 (asked for, not bound)
+        hosts += ["169.254.169.254", "10.0.0.1", "192.168.0.1", "172.16.0.1", "100.64.0.1", "[fd00::1]", "[fe80::1]", "[64:ff9b::7f00:1]"]
+        errors = {host: (await client.send(a_request(f"http://{host}:{port}/"))).error for host in hosts}
+        await client.close()
+    assert dict.fromkeys(hosts, "address_blocked") == errors
+    assert 0 == packets
+
+
+async def test_a_name_is_judged_by_the_address_that_is_connected_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that leads to a public and a private address reaches the public one alone, and one that changes is judged anew each time."""
+    asked: list[tuple[str, int]] = []
+    answers_of_dns = [["93.184.216.34", "127.0.0.1"], ["127.0.0.1"]]
+    loop = asyncio.get_running_loop()
+
+    async def resolve(_host: str, port: int, **_: object) -> list[object]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in answers_of_dns.pop(0)]
+
+    async def connect(_factory: object, host: str, port: int, **_: object) -> None:
+        asked.append((host, port))
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(loop, "getaddrinfo", resolve)
+    monkeypatch.setattr(loop, "create_connection", connect)
+    client = PooledClient()
+    assert ["connection_refused", "address_blocked"] == [(await client.send(a_request("http://tool.example/"))).error for _ in range(2)]
+    assert [("93.184.216.34", 80)] == asked
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "body"),
+    [
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", 200, b"abcde"),
+        (b"HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 202 Accepted\r\ncontent-length: 2\r\n\r\nok", 202, b"ok"),
+        (b"HTTP/1.0 200 OK\r\n\r\nuntil the end", 200, b"until the end"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", 204, b""),
+    ],
+    ids=["chunked", "interim", "without-length", "without-body"],
+)
+async def test_framings(answer: bytes, status: int, body: bytes) -> None:
+    """Chunks, an interim answer before the real one, a body that ends with the connection, and no body are read as what they are."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b'{"a":1}')
+        for byte in answer:
+            writer.write(bytes((byte,)))
+            await writer.drain()
+
+    given = await ask(serve)
+    assert (status, body, "") == (given.status, given.body, given.error)
+
+
+async def test_a_connection_that_was_closed_while_idle_costs_no_failure() -> None:
+    """A tool that closes after each answer without saying so gets the next request over a new connection, once."""
+    seen = 0
+
+    async def once(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal seen
+        await reader.readuntil(b'{"a":1}')
+        seen += 1
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
+
+    client = PooledClient(private_addresses=True)
+    async with serving(once) as url:
+        assert [200] * 5 == [(await client.send(a_request(url))).status for _ in range(5)]
+    await client.close()
+    assert 5 == seen
+
+
+@pytest.mark.parametrize("headers", [{"x": "a\r\nb: c"}, {"content-length": "3"}, {"Transfer-Encoding": "chunked"}, {"x\n": "y"}])
+async def test_headers_cannot_break_out(headers: dict[str, str]) -> None:
+    """A header that would end the line, or frame the request anew, is refused before anything is sent."""
+    client = PooledClient(private_addresses=True)
+    assert "invalid_request" == (await client.send(a_request("http://127.0.0.1:1/", headers=headers))).error
+    await client.close()

@@ -23,7 +23,7 @@ from pipeline.app.settings import Settings, read_settings
 from pipeline.demo import Tally
 from pipeline.model.workspace import DEMO_WRITE_KEY
 from pipeline.runtime.clock import SystemClock
-from pipeline.runtime.http.pyreqwest_client import PyreqwestClient
+from pipeline.runtime.http.pooled_client import PooledClient
 
 
 class _Options(NamedTuple):
@@ -75,7 +75,7 @@ def demo(
 
 
 async def _send(options: _Options, show: Callable[[str], None]) -> Counter[str]:
-    clock, client = SystemClock(), PyreqwestClient()
+    clock, client = SystemClock(), PooledClient(private_addresses=True)
     sender = DemoSender(client, clock, collector=options.collector, write_key=options.write_key)
     began = clock.monotonic()
 
@@ -116,7 +116,7 @@ def _demo_kill(settings: Settings, options: _Options, console: Console, *, as_js
 async def _send_and_kill(home: Path, lake: Path, options: _Options, show: Callable[[str], None]) -> tuple[Counter[str], Tally, float]:
     from pipeline.app.demo_kill import KilledDemo  # noqa: PLC0415 (DuckDB is 30 MB that the demo alone should not carry)
 
-    clock, client = SystemClock(), PyreqwestClient()
+    clock, client = SystemClock(), PooledClient(private_addresses=True)
     killed = KilledDemo(home, lake, clock, Random())  # noqa: S311 (what is killed need not be secret)
 
     def tell(count: Tally) -> None:

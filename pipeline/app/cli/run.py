@@ -14,7 +14,7 @@ from pipeline.app.cli.output import say_plain
 from pipeline.app.cli.topics import TopologyOption
 from pipeline.app.declared import find_workspace, read_topology, read_workspace
 from pipeline.app.processes.options import ProcessOptions
-from pipeline.app.settings import Secrets, Settings, read_settings
+from pipeline.app.settings import Secrets, Settings, is_loopback, read_settings
 from pipeline.declaration import did_you_mean
 
 _OTHERS: Final = ("collector", "monitor", "receiver")
@@ -120,4 +120,6 @@ def _options(settings: Settings, bootstrap: str, prefix: str, topology: str, hom
     if not address:
         raise CommandError("no Kafka is known", "give --bootstrap HOST:PORT, or set HEADRACE_BOOTSTRAP")
     name = prefix or read_workspace(find_workspace("", settings)).name
-    return ProcessOptions(address, name, read_topology(topology), home, host, port, time_scale)
+    # Where only this machine can declare destinations, they may lie on it: the local run's receiver does.
+    private = settings.private_destinations if settings.private_destinations is not None else is_loopback(host)
+    return ProcessOptions(address, name, read_topology(topology), home, host, port, time_scale, private)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
 import secrets
 import socket
 from collections.abc import Callable, Mapping
@@ -18,6 +16,7 @@ from pipeline.app.collector.counts import Counts
 from pipeline.app.collector.outbox import Outbox
 from pipeline.app.collector.requests import Application
 from pipeline.app.collector.routes import Routes
+from pipeline.app.settings import is_loopback
 from pipeline.model.workspace import DEMO_WRITE_KEY, Workspace
 from pipeline.ports.broker import Producer
 from pipeline.ports.clock import Clock
@@ -72,7 +71,7 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
             configuration that brings the key doesn't stop the collector: the key is unknown to it.
         PortTaken: The address cannot be listened on.
     """
-    loopback = _is_loopback(host)
+    loopback = is_loopback(host)
     if not loopback and DEMO_WRITE_KEY in keys():
         raise DemoKeyExposed(
             f"Refusing to listen on {host}: source {keys()[DEMO_WRITE_KEY]} has the write key '{DEMO_WRITE_KEY}', which works on this machine only. "
@@ -119,14 +118,6 @@ async def _tick(outbox: Outbox, counts: Counts, clock: Clock) -> None:
         await clock.sleep(_TICK_SECONDS)
         outbox.give_up_on_late()
         counts.publish()
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    with contextlib.suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return False
 
 
 def _listen(host: str, port: int) -> socket.socket:

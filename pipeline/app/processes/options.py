@@ -30,6 +30,7 @@ class ProcessOptions(NamedTuple):
         host: Address that health, metrics and HTTP listen on.
         port: Port of health and metrics, 0 for a free one.
         time_scale: What retry delays are multiplied by.
+        private_destinations: Whether requests to tools may go to addresses that are not public.
     """
 
     bootstrap: str
@@ -39,6 +40,7 @@ class ProcessOptions(NamedTuple):
     host: str = "127.0.0.1"
     port: int = 0
     time_scale: float = 1.0
+    private_destinations: bool = False
 
 
 def judges(options: ProcessOptions) -> Judges:

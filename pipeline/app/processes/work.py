@@ -19,7 +19,7 @@ from pipeline.assembly import HostMaker, Outside
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.configuration import Configuration
-from pipeline.runtime.http.pyreqwest_client import PyreqwestClient
+from pipeline.runtime.http.pooled_client import PooledClient
 from pipeline.runtime.metrics.prometheus import PrometheusMetrics
 from pipeline.runtime.processors import ProcessorRunner
 from pipeline.runtime.stores.rocksdb import open_rocksdb_store
@@ -53,7 +53,7 @@ def work(options: ProcessOptions, name: str, processors: Sequence[str], started:
 
 async def _work(options: ProcessOptions, name: str, processors: Sequence[str], started: Callable[[int], None]) -> None:
     broker = KafkaBroker(options.bootstrap, f"headrace-{name}")
-    metrics, clock, http = PrometheusMetrics(), SystemClock(), PyreqwestClient()
+    metrics, clock, http = PrometheusMetrics(), SystemClock(), PooledClient(private_addresses=options.private_destinations)
     configuration = Configuration(broker, options.prefix, read_schema("workspace"))
     state = options.home / "state" / name
 

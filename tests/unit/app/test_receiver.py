@@ -15,17 +15,17 @@ from pipeline.app.receiver import Faults, Receipts, Receiver, is_verified, serve
 from pipeline.deliver.signature import sign
 from pipeline.ports.http import Answer, Request
 from pipeline.runtime.clock import SystemClock
-from pipeline.runtime.http.pyreqwest_client import PyreqwestClient
+from pipeline.runtime.http.pooled_client import PooledClient
 
 NEVER = Faults(busy=0, failing=0)
 
 
 @asynccontextmanager
-async def running(receiver: Receiver) -> AsyncIterator[tuple[PyreqwestClient, str]]:
+async def running(receiver: Receiver) -> AsyncIterator[tuple[PooledClient, str]]:
     """Run a receiver on a free port; gives a client and the address."""
     port, stop = free_port(), asyncio.Event()
     serving = asyncio.create_task(serve_receiver(receiver, port=port, stop=stop))
-    client, url = PyreqwestClient(), f"http://127.0.0.1:{port}"
+    client, url = PooledClient(private_addresses=True), f"http://127.0.0.1:{port}"
     try:
         async with asyncio.timeout(10):
             while (await client.send(Request("GET", f"{url}/health", {}, b""))).status != 200:  # noqa: ASYNC110 (what it waits for is not of our making)
@@ -37,14 +37,14 @@ async def running(receiver: Receiver) -> AsyncIterator[tuple[PyreqwestClient, st
         await serving
 
 
-async def post(client: PyreqwestClient, url: str, identifier: str, secret: str = "s3cret") -> Answer:  # noqa: S107 (a secret of the test's own)
+async def post(client: PooledClient, url: str, identifier: str, secret: str = "s3cret") -> Answer:  # noqa: S107 (a secret of the test's own)
     """Send a signed request."""
     seconds, body = SystemClock().now_ms() // 1000, b'{"a":1}'
     headers = {"webhook-id": identifier, "webhook-timestamp": str(seconds), "webhook-signature": sign(secret, identifier, seconds, body)}
     return await client.send(Request("POST", url, headers, body))
 
 
-async def receipts(client: PyreqwestClient, url: str) -> Any:  # noqa: ANN401 (JSON)
+async def receipts(client: PooledClient, url: str) -> Any:  # noqa: ANN401 (JSON)
     """Ask what it got, ids included."""
     return orjson.loads((await client.send(Request("GET", f"{url}/receipts?ids", {}, b""))).body)
 

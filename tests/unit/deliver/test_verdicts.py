@@ -31,7 +31,7 @@ def test_5xx_is_retried(status: int) -> None:
     assert Retry(0, broken=True) == classify(status, {}, "", NOW)
 
 
-@pytest.mark.parametrize("error", ["timeout", "connection_refused", "dns", "tls", "invalid_request"])
+@pytest.mark.parametrize("error", ["timeout", "connection_refused", "dns", "tls", "answer_not_http"])
 def test_network_errors_are_retried(error: str) -> None:
     """No answer at all is tried again."""
     assert Retry(0, broken=True) == classify(0, {}, error, NOW)
