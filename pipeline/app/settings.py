@@ -5,7 +5,7 @@
 | `HEADRACE_HOME` | folder of all state of a local run | `./.headrace` |
 | `HEADRACE_PORT` | the collector's port | 7070 |
 | `HEADRACE_BOOTSTRAP` | Kafka's address, `host:port` | the broker that `headrace up` started |
-| `HEADRACE_PRIVATE_DESTINATIONS` | `allow` or `block`: requests to addresses that are not public | `allow` where processes listen on loopback, else `block` |
+| `HEADRACE_PRIVATE_DESTINATIONS` | `allow` or `block`: whether requests may go to addresses that are not public | `allow` on loopback, else `block` |
 """
 
 from __future__ import annotations

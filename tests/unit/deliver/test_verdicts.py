@@ -60,9 +60,10 @@ def test_gone_disables() -> None:
     assert Disable("gone") == classify(410, {}, "", NOW)
 
 
-def test_our_own_fault_parks() -> None:
-    """A missing secret ends no event."""
-    assert Park("misconfigured") == classify(0, {}, MISSING_SECRET, NOW)
+@pytest.mark.parametrize("error", [MISSING_SECRET, "invalid_request", "address_blocked"])
+def test_our_own_fault_parks(error: str) -> None:
+    """A missing secret, a request that cannot be sent and an address that may not be reached end no event."""
+    assert Park("misconfigured") == classify(0, {}, error, NOW)
 
 
 @pytest.mark.parametrize(
