@@ -5,7 +5,8 @@ Comes in: what the topology and the workspace declare, and the ports. Goes out: 
 
 from __future__ import annotations
 
+from pipeline.assembly.anew import translate_anew
 from pipeline.assembly.hosts import HostMaker, Outside
 from pipeline.assembly.steps import Judges, build_steps, write_keys
 
-__all__ = ["HostMaker", "Judges", "Outside", "build_steps", "write_keys"]
+__all__ = ["HostMaker", "Judges", "Outside", "build_steps", "translate_anew", "write_keys"]

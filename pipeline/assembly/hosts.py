@@ -147,7 +147,7 @@ class HostMaker:
                 group=topic_name(prefix, name),
                 prefix=prefix,
                 transactions=outside.broker.transactions(f"{prefix}-{name}-{processor.input}-{number}"),
-                plans=ConfiguredPlans(processor, self._configuration, build),
+                plans=ConfiguredPlans(processor, self._configuration, build, instance),
                 state=dedup,
                 clock=outside.clock,
                 metrics=outside.metrics,

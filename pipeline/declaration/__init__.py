@@ -10,7 +10,7 @@ Nothing here reads a disk, an environment or a clock.
 
 from __future__ import annotations
 
-from pipeline.declaration.config import ConfigFold, config_records
+from pipeline.declaration.config import ConfigFold, DestinationHistory, config_records
 from pipeline.declaration.graph import describe, mermaid
 from pipeline.declaration.picture import svg
 from pipeline.declaration.problems import DeclarationError, Problem, did_you_mean
@@ -24,6 +24,7 @@ __all__ = [
     "ConfigFold",
     "DeclarationError",
     "DeclaredFile",
+    "DestinationHistory",
     "KindRules",
     "Problem",
     "Reference",

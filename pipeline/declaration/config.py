@@ -115,6 +115,38 @@ class ConfigFold:
         return True
 
 
+class DestinationHistory:
+    """Follows the records of `config` in order and remembers since which version each destination has been as it is.
+
+    Attributes:
+        since: That version by destination; one that was left out in between counts from its return.
+    """
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.since: dict[str, int] = {}
+        self._open: dict[int, dict[str, bytes]] = {}
+        self._known: dict[str, bytes] = {}
+
+    def take(self, key: bytes | None, value: bytes | None) -> None:
+        """Take the next record.
+
+        Args:
+            key: Its key; records that are not ours are ignored.
+            value: Its value, or None for a tombstone.
+        """
+        version, name = _split(key)
+        if not version or value is None:
+            return
+        kind, _, ident = name.partition("/")
+        if kind == "destination":
+            self._open.setdefault(version, {})[ident] = value
+        elif name == COMMIT:
+            declared = self._open.pop(version, {})
+            self.since = {one: self.since[one] if self._known.get(one) == text else version for one, text in declared.items()}
+            self._known = declared
+
+
 def _split(key: bytes | None) -> tuple[int, str]:
     """Take a key apart; version 0 where it is none of ours."""
     number, _, name = (key or b"").decode("utf-8", "replace").partition("/")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 import orjson
@@ -105,21 +104,6 @@ def request_key(retry_key: bytes | None) -> bytes | None:
         The event's key, or None where it had none.
     """
     return (retry_key or b"").partition(b"/")[2] or None
-
-
-def number_in(headers: Mapping[str, bytes], name: str, otherwise: int) -> int:
-    """Read a number from a header.
-
-    Args:
-        headers: Headers of a record.
-        name: Name of the header.
-        otherwise: What is given where there is no such number.
-
-    Returns:
-        The number.
-    """
-    value = headers.get(name, b"")
-    return int(value) if value.isdigit() and len(value) < 18 else otherwise
 
 
 _OF_RETRIES = frozenset((names.ATTEMPT, names.FIRST_ATTEMPT, names.NOT_BEFORE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 SOURCE: Final = "source"
@@ -58,4 +59,30 @@ DEAD_FIRST_FAILURE: Final = "dead_first_failure"
 """When the first failed: milliseconds since the epoch, decimal text."""
 DEAD_LAST_FAILURE: Final = "dead_last_failure"
 """When the last failed, in the same form."""
+DEAD_DESTINATION: Final = "dead_destination"
+"""Id of the destination or storage for which it did, where the stage works for one of them."""
 DEAD_CONFIG: Final = "dead_config"
+
+# On a record that was taken out of dead letters.
+REDRIVEN: Final = "redriven"
+"""How often it was, decimal text."""
+REDRIVEN_FROM: Final = "redriven_from"
+"""Where the record lay that died: `topic/partition/offset`."""
+
+
+def number_in(headers: Mapping[str, bytes], name: str, otherwise: int) -> int:
+    """Read a number from a header.
+
+    Args:
+        headers: Headers of a record; a foreign producer's may be null.
+        name: Name of the header.
+        otherwise: What is given where there is no such number.
+
+    Returns:
+        The number.
+    """
+    value = headers.get(name)
+    return int(value) if value and len(value) < _DIGITS_MOST and value.isdigit() else otherwise
+
+
+_DIGITS_MOST: Final = 18

@@ -15,6 +15,9 @@ ROWS_MOST: Final = 200
 
 OTHER: Final = "other"
 
+DEAD_LETTERS: Final = "dead-letters"
+"""What stands for a processor where dead letters were redriven (passed, with the topics they went to as lanes) or discarded (dropped)."""
+
 LATENCY_BOUNDS_MS: Final = (10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000)
 """Upper bounds of the latency histogram in milliseconds; one bucket more for everything above."""
 

@@ -20,10 +20,12 @@ class Dead(NamedTuple):
     Attributes:
         reason: Name of a registered reason (`pipeline.model.reasons`).
         detail: What is wrong and where, for a person, without personal data or secrets: name places, not values.
+        destination: Id of the only destination that goes without, where others have theirs; else empty.
     """
 
     reason: str
     detail: str = ""
+    destination: str = ""
 
 
 class Blocked(NamedTuple):

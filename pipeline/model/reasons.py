@@ -75,6 +75,8 @@ _REASONS: Final = (
     ),
     Reason("gone", "warning", "The destination answered that it is gone; it is disabled and its backlog kept."),
     Reason("misconfigured", "warning", "A setting or secret of the destination is missing; it is parked with its backlog."),
+    # dead letters
+    Reason("discarded", "info", "A person said that this dead letter needs nothing more."),
     # anywhere
     Reason("crashed", "error", "A step raised an exception on this record: a bug of ours."),
     Reason("not_a_ledger_record", "warning", "A record of the ledger is not one of ours; the monitor passes over it."),

@@ -13,6 +13,9 @@ _DAY: Final = 24 * _HOUR
 RETRY_DELAYS: Final[Mapping[str, int]] = {"10s": 10_000, "1m": 60_000, "5m": 300_000, "10m": 600_000, "30m": 1_800_000}
 """The retry tiers by name, with their delay in milliseconds, shortest first."""
 
+DEAD_LETTERS_MS: Final = 30 * _DAY
+"""How long dead letters are kept."""
+
 EVENT_PARTITIONS: Final = 4
 """Partitions of every topic that holds events, unless the topology says otherwise."""
 
@@ -63,8 +66,13 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic("deliveries", "message id", "one record for each attempt: status, latency, reason, first 1 KB of the answer", retention_ms=7 * _DAY),
     Topic("ledger", "processor and input partition", "what one transaction did, in numbers", partitions=1, retention_ms=30 * _DAY),
     Topic(
-        "dead.{processor}", "as the record that died", "its original bytes; headers say stage, reason and place", partitions=1, retention_ms=30 * _DAY
+        "dead.{processor}",
+        "as the record that died",
+        "its original bytes; headers say stage, reason and place",
+        partitions=1,
+        retention_ms=DEAD_LETTERS_MS,
     ),
+    Topic("handled", "place of a dead letter", "which dead letters were redriven or discarded, and when", partitions=1, cleanup="compact"),
     Topic("blocked", "as raw", "what a tracking plan or a privacy rule held back", partitions=1, retention_ms=30 * _DAY),
     Topic("config", "version and object", "what the workspace declares", partitions=1, cleanup="compact"),
     Topic("{processor}.dedup.changelog", "none", "packed ids that one transaction added", retention_ms=36 * _HOUR),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pipeline.model import headers, limits
+from pipeline.model.headers import number_in
 from pipeline.model.record import Output, Record
 
 
-def dead_letter(record: Record, *, topic: str, stage: str, reason: str, detail: str, config: int, at_ms: int) -> Output:
+def dead_letter(record: Record, *, topic: str, stage: str, reason: str, detail: str, config: int, at_ms: int, destination: str = "") -> Output:
     """Make the dead-letter record of an input.
 
     Args:
@@ -17,16 +18,18 @@ def dead_letter(record: Record, *, topic: str, stage: str, reason: str, detail: 
         detail: What is wrong and where, without values.
         config: Version of the configuration that judged it.
         at_ms: Time of the failure, milliseconds since the epoch.
+        destination: Id of the destination or storage that goes without it, or empty.
 
     Returns:
-        The record, with the input's own headers first. A record that died before keeps the time of its first failure. What a topic
+        The record, with the input's own headers first. One that died before keeps the time of its first failure and adds its tries up. What a topic
         could not take is left out, and the detail says so: a letter that the broker refuses would stop its partition for ever.
     """
     record, left_out = _fitting(record)
     detail = f"{left_out}{detail}"
     own = tuple(pair for pair in record.headers if not pair[0].startswith("dead_"))
-    first = next((value for name, value in record.headers if name == headers.DEAD_FIRST_FAILURE), b"%d" % at_ms)
-    attempt = next((value for name, value in record.headers if name == headers.ATTEMPT), b"0")
+    given = dict(record.headers)
+    first = given.get(headers.DEAD_FIRST_FAILURE) or b"%d" % at_ms
+    attempts = number_in(given, headers.ATTEMPT, 0) + number_in(given, headers.DEAD_ATTEMPT, 0)
     return Output(
         topic,
         record.key,
@@ -39,10 +42,11 @@ def dead_letter(record: Record, *, topic: str, stage: str, reason: str, detail: 
             (headers.DEAD_TOPIC, record.topic.encode()),
             (headers.DEAD_PARTITION, b"%d" % record.partition),
             (headers.DEAD_OFFSET, b"%d" % record.offset),
-            (headers.DEAD_ATTEMPT, attempt),
+            (headers.DEAD_ATTEMPT, b"%d" % attempts),
             (headers.DEAD_FIRST_FAILURE, first),
             (headers.DEAD_LAST_FAILURE, b"%d" % at_ms),
             (headers.DEAD_CONFIG, b"%d" % config),
+            *(((headers.DEAD_DESTINATION, destination.encode()),) if destination else ()),
         ),
     )
 

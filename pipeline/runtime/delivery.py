@@ -8,11 +8,12 @@ from functools import partial
 from typing import Final
 
 from pipeline.deliver.answers import redacted_answer
-from pipeline.deliver.deliveries import AttemptOutcome, number_in
+from pipeline.deliver.deliveries import AttemptOutcome
 from pipeline.deliver.progress import decode_finished, encode_finished
 from pipeline.deliver.sending import Item, MissingSecret, read_item, to_send
 from pipeline.deliver.verdicts import MISSING_SECRET, Delivered, Retry, Verdict, classify
 from pipeline.model import headers as names
+from pipeline.model.headers import number_in
 from pipeline.model.ledger import ledger_key, ledger_value
 from pipeline.model.outcomes import Dead
 from pipeline.model.record import Headers, Output, Record, TopicPartition

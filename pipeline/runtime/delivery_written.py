@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
-from pipeline.deliver.deliveries import AttemptOutcome, delivery_value, number_in, retry_record, with_attempts
+from pipeline.deliver.deliveries import AttemptOutcome, delivery_value, retry_record, with_attempts
 from pipeline.deliver.holding import held_key
 from pipeline.deliver.schedule import Later, jitter_of, next_try
 from pipeline.deliver.verdicts import Retry, Verdict
 from pipeline.model import headers as names
+from pipeline.model.headers import number_in
 from pipeline.model.ledger import Row, Tally
 from pipeline.model.ledger import Verdict as LedgerVerdict
 from pipeline.model.outcomes import Dead
@@ -186,7 +187,16 @@ class Written:
         record = entry.record._replace(headers=(*own, (names.ATTEMPT, b"%d" % entry.failures)))
         config = number_in(headers, names.CONFIG, 0)
         self.outputs.append(
-            dead_letter(record, topic=self._topics.dead, stage="deliver", reason=ended.reason, detail=ended.detail, config=config, at_ms=now_ms)
+            dead_letter(
+                record,
+                topic=self._topics.dead,
+                stage="deliver",
+                reason=ended.reason,
+                detail=ended.detail,
+                config=config,
+                at_ms=now_ms,
+                destination=self._destination,
+            )
         )
         self.tally.lanes["dead"] += 1
 

@@ -40,6 +40,7 @@ class Plan:
         steps: Names and functions in order.
         lanes: Topic of each lane without prefix; may hold `{stage}` and `{destination}`.
         trusted: Whether the input was written by the pipeline itself, so that its JSON needs no second look.
+        destination: Id of the destination that the processor works for, where there is one for each; else empty.
     """
 
     prefix: str
@@ -47,6 +48,7 @@ class Plan:
     steps: tuple[tuple[str, Step], ...]
     lanes: Mapping[str, str]
     trusted: bool
+    destination: str = ""
 
 
 @dataclass(slots=True)
@@ -212,7 +214,16 @@ def _dead(record: Record, stage: str, outcome: Dead, plan: Plan, judged: Judged,
     topic = topic_name(plan.prefix, plan.lanes["dead"].replace("{stage}", dead_stage(stage)))
     judged.tally.lanes["dead"] += 1
     judged.outputs.append(
-        dead_letter(record, topic=topic, stage=stage, reason=outcome.reason, detail=outcome.detail, config=plan.version, at_ms=at_ms)
+        dead_letter(
+            record,
+            topic=topic,
+            stage=stage,
+            reason=outcome.reason,
+            detail=outcome.detail,
+            config=plan.version,
+            at_ms=at_ms,
+            destination=outcome.destination or plan.destination,
+        )
     )
 
 

@@ -23,10 +23,12 @@ class ConfiguredPlans:
         processor: What the topology declares.
         configuration: What the workspace declares, followed.
         build: Builds the steps, bound to one partition's state.
+        destination: Id of the destination that the processor works for, where there is one for each; else empty.
     """
 
-    def __init__(self, processor: Processor, configuration: Configuration, build: BuildSteps) -> None:
+    def __init__(self, processor: Processor, configuration: Configuration, build: BuildSteps, destination: str = "") -> None:
         self._processor = processor
+        self._destination = destination
         self._configuration = configuration
         self._build = build
         self._plan: Plan | None = None
@@ -61,5 +63,6 @@ class ConfiguredPlans:
             _log.error("Version %d cannot be put to work: %s; version %d stays in force.", workspace.version, error, plan.version)
             self._refused = workspace.version
             return plan
-        self._plan = Plan(workspace.name, workspace.version, steps, self._processor.lanes, trusted=self._processor.input != "raw")
+        trusted = self._processor.input != "raw"
+        self._plan = Plan(workspace.name, workspace.version, steps, self._processor.lanes, trusted=trusted, destination=self._destination)
         return self._plan

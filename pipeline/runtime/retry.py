@@ -6,9 +6,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from pipeline.deliver.deliveries import number_in, request_key
+from pipeline.deliver.deliveries import request_key
 from pipeline.deliver.schedule import due_in_tier_ms, tier_for
 from pipeline.model import headers as names
+from pipeline.model.headers import number_in
 from pipeline.model.ledger import Row, Tally, ledger_key, ledger_value
 from pipeline.model.record import Headers, Output, Record, TopicPartition
 from pipeline.model.topics import topic_name
@@ -133,6 +134,7 @@ class RetryWorker:
                 detail="no such destination is declared",
                 config=number_in(headers, names.CONFIG, 0),
                 at_ms=now,
+                destination=destination,
             )
         left = number_in(headers, names.NOT_BEFORE, 0) - now
         if left > 0:  # a wait longer than the tier: it goes on in the tier that fits the rest

@@ -137,11 +137,11 @@ def _create_render(
             try:
                 payload = mapped(body)
                 if payload is MISSING:
-                    return Dead("mapping_failed", f"{destination_id}/{name}: the mapping finds nothing in this event")
+                    return Dead("mapping_failed", f"{destination_id}/{name}: the mapping finds nothing in this event", destination_id)
                 source = message.source or message.headers.get(names.SOURCE, b"").decode()
                 value = request_value(idempotency_id(source, str(body.get("messageId", "")), name), head, payload)
             except (MappingError, ValueError) as error:
-                return Dead("mapping_failed", f"{destination_id}/{name}: {error}")
+                return Dead("mapping_failed", f"{destination_id}/{name}: {error}", destination_id)
             headers = request_headers(message, destination_name, name.encode())
             records.append(Emit(LANE, user_key(message) if by_user else message.key, value, headers, destination_id))
         return Emits(tuple(records)) if records else _NO_MAPPING

@@ -233,7 +233,16 @@ class LakeWorker:
 
     def _dead(self, ended: Ended, at: int) -> Output:
         config = next((int(value) for name, value in ended.record.headers if name == names.CONFIG and value.isdigit()), 0)
-        return dead_letter(ended.record, topic=self._dead_topic, stage=STAGE, reason=ended.reason, detail=ended.detail, config=config, at_ms=at)
+        return dead_letter(
+            ended.record,
+            topic=self._dead_topic,
+            stage=STAGE,
+            reason=ended.reason,
+            detail=ended.detail,
+            config=config,
+            at_ms=at,
+            destination=self._storage,
+        )
 
     def _count(self, gathered: Gathered, last: Record, started: float) -> None:
         count_transaction(self._metrics, self._processor, gathered.tally, last, self._clock.now_ms())
