@@ -34,6 +34,21 @@ class Choice(NamedTuple):
         named = {place[0] for place in map(parse_place, self.places) if place}
         return [stage for stage in DEAD_STAGES if self.stage in ("", stage) and (not named or stage in named)]
 
+    def start(self, stage: str) -> dict[int, int]:
+        """Give the offset of the first letter that may be meant, by partition.
+
+        Args:
+            stage: One of the stages.
+
+        Returns:
+            Offsets of the partitions that need not be read from their beginning.
+        """
+        first: dict[int, int] = {}
+        for place in map(parse_place, self.places):
+            if place and place[0] == stage:
+                first[place[1]] = min(place[2], first.get(place[1], place[2]))
+        return first
+
     def holds(self, letter: Letter) -> bool:
         """Say whether a letter is meant.
 

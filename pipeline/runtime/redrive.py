@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
@@ -20,6 +21,8 @@ from pipeline.ports.clock import Clock
 
 BATCH_LETTERS: Final = 1_000
 BATCH_BYTES: Final = 4 * 1024 * 1024
+
+_ORIGIN: Final = re.compile(r"(.+)/(\d{1,9})/(\d{1,18})")
 
 How = Literal["judged anew", "translated anew", "as sent", "discarded"]
 TranslateAnew = Callable[[Record, str, str], Emit | str]
@@ -76,9 +79,11 @@ class Summary:
     Attributes:
         lines: How many letters, by kind.
         changes: For each kind that was translated anew, its first letter.
+        earlier: How many of the letters that are meant were handled before.
     """
 
     def __init__(self) -> None:
+        self.earlier = 0
         self.lines: Counter[Line] = Counter()
         self.changes: dict[Line, Change] = {}
 
@@ -169,7 +174,7 @@ class Redriver:
                 await transactions.start()  # first fence whoever else is at it, then read what was done
             handled = await read_handled(self._broker, self._prefix)
             started = self._clock.monotonic()
-            async for letters in self._open_letters(choice, handled, told):
+            async for letters in self._open_letters(choice, handled, summary, told):
                 if because is None:
                     outputs, done, tally = await self._redriven(letters, summary)
                 else:
@@ -185,14 +190,19 @@ class Redriver:
             await transactions.stop()
         return summary
 
-    async def _open_letters(self, choice: Choice, handled: HandledLetters, told: Callable[[int], None]) -> AsyncIterator[list[Letter]]:
+    async def _open_letters(
+        self, choice: Choice, handled: HandledLetters, summary: Summary, told: Callable[[int], None]
+    ) -> AsyncIterator[list[Letter]]:
         most = BATCH_LETTERS if self._rate is None else max(1, min(BATCH_LETTERS, round(self._rate)))
         batch: list[Letter] = []
         size = 0
-        async for letters in read_letters(self._broker, self._prefix, choice.stages()):
+        async for letters in read_letters(self._broker, self._prefix, choice):
             for letter in letters:
                 record = letter.record
-                if not choice.holds(letter) or handled.get(letter.stage, record.partition, record.offset) is not None:
+                if not choice.holds(letter):
+                    continue
+                if handled.get(letter.stage, record.partition, record.offset) is not None:
+                    summary.earlier += 1
                     continue
                 if batch and (len(batch) >= most or size >= BATCH_BYTES or _log_of(batch[0]) != _log_of(letter)):
                     yield batch
@@ -261,25 +271,23 @@ class Redriver:
         """Read the events that requests were made of, as far as they are still there."""
         wanted: defaultdict[TopicPartition, set[int]] = defaultdict(set)
         for letter in letters:
-            topic, _, place = _text(letter, names.EVENT_ORIGIN).rpartition("/")[0].rpartition("/") if letter.stage == "deliver" else ("", "", "")
-            offset = _text(letter, names.EVENT_ORIGIN).rpartition("/")[2]
-            if topic and place.isdecimal() and offset.isdecimal():
-                wanted[TopicPartition(topic, int(place))].add(int(offset))
-        there = await self._broker.admin().topics() if wanted else {}
+            match = _ORIGIN.fullmatch(_text(letter, names.EVENT_ORIGIN)) if letter.stage == "deliver" else None
+            if match:
+                wanted[TopicPartition(match[1], int(match[2]))].add(int(match[3]))
         events: dict[str, Record] = {}
-        for partition, offsets in wanted.items():
-            if partition.partition < there.get(partition.topic, 0):
-                await self._read_events(partition, offsets, events)
+        if not wanted:
+            return events
+        lookup = self._broker.lookup()
+        try:
+            there = await lookup.start({partition.topic for partition in wanted})
+            for partition, offsets in wanted.items():
+                if partition not in there:
+                    continue
+                async for records in lookup.read(partition, min(offsets), max(offsets) + 1):
+                    events.update({_place(record): record for record in records if record.offset in offsets})
+        finally:
+            await lookup.stop()
         return events
-
-    async def _read_events(self, partition: TopicPartition, offsets: set[int], events: dict[str, Record]) -> None:
-        topic, number = partition
-        async for records in self._broker.reader().read(topic, start={number: min(offsets)}, partitions=(number,)):
-            for record in records:
-                if record.offset in offsets:
-                    events[f"{topic}/{number}/{record.offset}"] = record
-            if records and records[-1].offset >= max(offsets):
-                return
 
     async def _commit(self, transactions: Transactions, outputs: list[Output], done: Sequence[Letter], tally: Tally, handled: Handled) -> None:
         stage, partition = done[0].stage, done[0].record.partition
@@ -320,30 +328,33 @@ async def read_handled(broker: Broker, prefix: str) -> HandledLetters:
     return handled
 
 
-async def read_letters(broker: Broker, prefix: str, stages: Sequence[str], *, start: Mapping[int, int] | None = None) -> AsyncIterator[list[Letter]]:
+async def read_letters(broker: Broker, prefix: str, choice: Choice) -> AsyncIterator[list[Letter]]:
     """Read dead letters to the present end of their topics.
 
     Args:
         broker: The cluster.
         prefix: The workspace's name.
-        stages: The stages; those without a topic have none.
-        start: Offset by partition to begin at.
+        choice: Which are meant; others are among what is given too.
 
     Yields:
         Letters of one partition each, in its order.
     """
     there = await broker.admin().topics()
-    for stage in stages:
+    for stage in choice.stages():
         topic = topic_name(prefix, f"dead.{stage}")
         if topic not in there:
             continue
-        async for records in broker.reader().read(topic, start=start):
+        async for records in broker.reader().read(topic, start=choice.start(stage)):
             if records:
                 yield [read_letter(record, prefix) for record in records]
 
 
 def _log_of(letter: Letter) -> tuple[str, int]:
     return letter.stage, letter.record.partition
+
+
+def _place(record: Record) -> str:
+    return f"{record.topic}/{record.partition}/{record.offset}"
 
 
 def _text(letter: Letter, name: str) -> str:
