@@ -8,6 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from pipeline.model.ledger import DEAD_LETTERS
+
 ENDS: Final = ("dropped", "dead", "blocked")
 """How an input ends, other than by passing, with a reason."""
 
@@ -194,8 +196,15 @@ class Accounts:
         """
         self.transactions += 1
         self.processors.setdefault(transaction.processor, Account()).add(transaction)
+        if transaction.processor == DEAD_LETTERS:
+            return  # a person chooses which of them are taken, and in which order
         place = transaction.processor, transaction.topic, transaction.partition
         self.chains.setdefault(place, Chain(transaction.start)).add(transaction.start, transaction.end, transaction.taken)
+
+    def redriven(self, topic: str) -> int:
+        """Count the dead letters that went back to a topic (without prefix)."""
+        account = self.processors.get(DEAD_LETTERS)
+        return account.lanes[topic] if account else 0
 
     def chains_of(self, processor: str, topic: str) -> list[tuple[int, Chain]]:
         """Give the chains of one processor over one topic, with their partitions."""

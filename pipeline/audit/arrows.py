@@ -21,7 +21,7 @@ class Arrow(NamedTuple):
     Attributes:
         writers: Consumer groups; none where anybody writes, as to `raw`.
         lane: Lane of the writers, or empty.
-        written: Records written; None where anybody writes.
+        written: Records written, with those that were redriven from dead letters; None where anybody writes.
         readers: Groups and topics that take them.
         ended: Of what was written, what ended on the way (a retry whose destination is gone).
         through: Groups and topics that only hold what is on its way, between the writers and the readers.
@@ -79,7 +79,8 @@ def _arrow(
     own = [(group, lane) for writer, lane in writers for group in _groups(writer, readers) if not instance or group == f"{writer.name}.{instance}"]
     if not writers:
         return Arrow((), "", None, pairs)
-    return Arrow(tuple(group for group, _ in own), writers[0][1], sum(_lane(accounts, group, lane) for group, lane in own), pairs)
+    redriven = sum(accounts.redriven(topic) for topic in {topic for _, topic in pairs})
+    return Arrow(tuple(group for group, _ in own), writers[0][1], redriven + sum(_lane(accounts, group, lane) for group, lane in own), pairs)
 
 
 def _retries(retry: Processor, topology: Topology, readers: Readers, accounts: Accounts) -> Iterator[Arrow]:
@@ -91,7 +92,8 @@ def _retries(retry: Processor, topology: Topology, readers: Readers, accounts: A
     holding = _groups(retry, readers)
     ended = sum(accounts.processors[group].ends["dead"].total() for group in holding if group in accounts.processors)
     through = tuple((group, topic) for group in holding for topic in readers[group])
-    yield Arrow(tuple(delivering), "retry", sum(_lane(accounts, group, "retry") for group in delivering), taken, ended, through)
+    written = sum(_lane(accounts, group, "retry") for group in delivering) + sum(accounts.redriven(topic) for _, topic in taken)
+    yield Arrow(tuple(delivering), "retry", written, taken, ended, through)
 
 
 def _groups(processor: Processor, readers: Readers) -> list[str]:

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from hashlib import blake2b
 from typing import Final
 
+from pipeline.model import headers
 from pipeline.model.outcomes import Drop, Outcome, Step
-from pipeline.model.record import Message
+from pipeline.model.record import Message, Record
 
 DIGEST_BYTES: Final = 16
 """Two of 50 million messages share a digest with a probability of 4 in 10^24."""
+
+_OFFSET_DIGITS: Final = 19
 
 
 def digest(source: str, message_id: str) -> bytes:
@@ -26,12 +29,13 @@ def digest(source: str, message_id: str) -> bytes:
     return blake2b(f"{source}\0{message_id}".encode("utf-8", "surrogatepass"), digest_size=DIGEST_BYTES).digest()
 
 
-def create_dedup(seen: Callable[[bytes, int, int], bool]) -> Step:
+def create_dedup(seen: Callable[[bytes, int, int, int | None], bool]) -> Step:
     """Make the step.
 
     Args:
-        seen: Given a digest, the append time of the record (milliseconds since the epoch) and its offset, says whether that
-            digest was seen inside the window, and remembers it if not.
+        seen: Given a digest, the append time of the record (milliseconds since the epoch), its offset, and the offset of the copy
+            that died where the record was redriven from dead letters, says whether another copy than that one was seen inside the
+            window, and remembers this one if not.
 
     Returns:
         The step. A message without a string for its id, which validate never lets through, goes on and is not remembered.
@@ -43,8 +47,17 @@ def create_dedup(seen: Callable[[bytes, int, int], bool]) -> Step:
         message_id = body.get("messageId") if body.__class__ is dict else None
         if message_id.__class__ is str:
             record = message.record
-            if seen(digest(message.source, message_id), record.timestamp, record.offset):
+            redriven = message.headers.get(headers.REDRIVEN_FROM)
+            died_at = None if redriven is None else _offset_here(redriven, record)
+            if seen(digest(message.source, message_id), record.timestamp, record.offset, died_at):
                 return duplicate
         return None
 
     return dedup
+
+
+def _offset_here(origin: bytes, record: Record) -> int | None:
+    """Give the offset in `topic/partition/offset`, where that is the partition of the record."""
+    place, _, offset = origin.rpartition(b"/")
+    here = f"{record.topic}/{record.partition}".encode()
+    return int(offset) if place == here and len(offset) < _OFFSET_DIGITS and offset.isdigit() else None

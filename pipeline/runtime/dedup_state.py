@@ -39,13 +39,14 @@ class DedupState:
         self._overlay: dict[bytes, tuple[int, int]] = {}
         self._newest_ms = 0
 
-    def seen(self, digest: bytes, at_ms: int, offset: int) -> bool:
+    def seen(self, digest: bytes, at_ms: int, offset: int, died_at: int | None = None) -> bool:
         """Tell whether an id was seen within the window, and remember it if not.
 
         Args:
             digest: 16-byte digest of source and message id.
             at_ms: Broker time of the record, milliseconds since the epoch.
             offset: Offset of the record.
+            died_at: Offset of the copy that died, where the record was redriven from dead letters: the first copy, if that is it, counts for nothing.
 
         Returns:
             Whether it is a duplicate.
@@ -53,7 +54,7 @@ class DedupState:
         first: tuple[int, int] | None = self._overlay.get(digest)
         if first is None and self._store is not None:
             first = self._store.seen((digest,))[0]
-        if first is not None and is_duplicate(first[0], at_ms, self._window_ms):
+        if first is not None and is_duplicate(first[0], at_ms, self._window_ms) and (died_at is None or first[1] != died_at):
             return True
         self._overlay[digest] = (at_ms, offset)
         self._newest_ms = max(self._newest_ms, at_ms)

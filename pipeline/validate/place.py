@@ -8,6 +8,7 @@ from typing import Final
 from pipeline.model import headers, ids, limits
 from pipeline.model.outcomes import Dead, Drop, Emit, Emits, Outcome, Step
 from pipeline.model.record import Message, Record
+from pipeline.model.topics import DEAD_LETTERS_MS
 from pipeline.model.workspace import Workspace
 from pipeline.validate.normalise import text_ids
 from pipeline.validate.size import check_size
@@ -15,6 +16,8 @@ from pipeline.validate.times import LATEST_MS, read_arrival
 
 FAR_MS: Final = 24 * 3_600_000
 """How far the collector's time may lie from the broker's: clocks differ, and a request may wait for its broker, but not for a day."""
+REDRIVEN_FAR_MS: Final = 2 * DEAD_LETTERS_MS
+"""The same for what was redriven from dead letters, where it may have waited for as long as they are kept."""
 _ZERO: Final = ord("0")
 
 
@@ -53,7 +56,9 @@ def create_place(workspace: Workspace, keys: Mapping[str, str], *, partitions: i
         text_ids(body)
         key = ids.event_key(body)
         given[headers.SOURCE] = source_header
-        given[headers.RECEIVED_AT] = _received_at(given.get(headers.RECEIVED_AT), record.timestamp)
+        given[headers.RECEIVED_AT] = _received_at(
+            given.get(headers.RECEIVED_AT), record.timestamp, REDRIVEN_FAR_MS if headers.REDRIVEN in given else FAR_MS
+        )
         astray = key is not None and (key != record.key or ids.partition_of(key, partitions) != record.partition)
         if astray and given.get(headers.REKEYED) != placed:
             message.withheld.append(("", "rekeyed"))
@@ -74,10 +79,10 @@ def _source_name(given: Mapping[str, bytes], write_key: object, keys: Mapping[st
     return default
 
 
-def _received_at(header: bytes | None, appended_ms: int) -> bytes:
+def _received_at(header: bytes | None, appended_ms: int, far_ms: int) -> bytes:
     arrived = read_arrival(header) if header is not None else None
     # Anyone may write this header, and the lake makes folders of it: one that is far from the broker's own time counts for nothing.
-    if header is None or arrived is None or not -FAR_MS <= arrived.ms - appended_ms <= FAR_MS:
+    if header is None or arrived is None or not -far_ms <= arrived.ms - appended_ms <= far_ms:
         return b"%d" % min(max(appended_ms, 0), LATEST_MS)
     return header if header[0] != _ZERO else b"%d" % arrived.ms
 

@@ -97,7 +97,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="dead")
 
 
-def list_(
+def list_(  # noqa: PLR0913, PLR0917 (one for each option)
     processor: ProcessorOption = "",
     reason: ReasonOption = "",
     destination: DestinationOption = "",

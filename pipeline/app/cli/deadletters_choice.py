@@ -48,7 +48,7 @@ RunTopologyOption = Annotated[
 ]
 
 
-def choice_of(  # noqa: PLR0913 (one for each option)
+def choice_of(
     processor: str = "", reason: str = "", destination: str = "", source: str = "", begin: str = "", end: str = "", *, places: Sequence[str] = ()
 ) -> Choice:
     """Put the options together.

@@ -55,12 +55,12 @@ def register(group: typer.Typer) -> None:
             "headrace dead redrive dead.validate/0/12",
         ),
     )(redrive)
-    group.command("discard", epilog=examples('headrace dead discard --source test --because "test traffic"', "headrace dead discard dead.ingest/0/4"))(
-        discard
-    )
+    group.command(
+        "discard", epilog=examples('headrace dead discard --source test --because "test traffic"', "headrace dead discard dead.ingest/0/4")
+    )(discard)
 
 
-def redrive(
+def redrive(  # noqa: PLR0913, PLR0917 (one for each option)
     places: PlacesArgument = None,
     processor: ProcessorOption = "",
     reason: ReasonOption = "",
@@ -101,7 +101,7 @@ def redrive(
     _say(summary, "redriven", dry_run=dry_run, as_json=as_json)
 
 
-def discard(
+def discard(  # noqa: PLR0913, PLR0917 (one for each option)
     places: PlacesArgument = None,
     processor: ProcessorOption = "",
     reason: ReasonOption = "",
@@ -148,7 +148,9 @@ def run_topology(name: str, settings: Settings) -> Topology:
 
 def _meant(choice: Choice, *, all_: bool) -> Choice:
     if choice == Choice() and not all_:
-        raise CommandError("which dead letters?", "name their places, or say --processor, --reason, --destination, --source, --from, --to or --all", status=2)
+        raise CommandError(
+            "which dead letters?", "name their places, or say --processor, --reason, --destination, --source, --from, --to or --all", status=2
+        )
     return choice
 
 
@@ -164,7 +166,9 @@ async def _handle(
         try:
             return await act(Redriver(broker, in_force, SystemClock(), as_sent=as_sent, rate=rate), told)
         except Fenced:
-            raise CommandError("another run began to handle dead letters, and this one ended", "what it had done stays done; begin again after the other") from None
+            raise CommandError(
+                "another run began to handle dead letters, and this one ended", "what it had done stays done; begin again after the other"
+            ) from None
 
 
 async def _letters(broker: Broker, prefix: str, choice: Choice) -> int:

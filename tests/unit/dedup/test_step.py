@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from functools import partial
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,13 +36,13 @@ class _Memory:
     """A dictionary with a window of one hour."""
 
     def __init__(self) -> None:
-        self.first: dict[bytes, int] = {}
+        self.first: dict[bytes, tuple[int, int]] = {}
 
-    def __call__(self, name: bytes, timestamp_ms: int, offset: int) -> bool:
+    def __call__(self, name: bytes, timestamp_ms: int, offset: int, died_at: int | None) -> bool:
         first = self.first.get(name)
-        if first is not None and is_duplicate(first, timestamp_ms, HOUR):
+        if first is not None and first[1] != died_at and is_duplicate(first[0], timestamp_ms, HOUR):
             return True
-        self.first[name] = timestamp_ms
+        self.first[name] = timestamp_ms, offset
         return False
 
 
@@ -104,3 +105,18 @@ def _refuses(call: Callable[[], object]) -> bool:
     except ValueError:
         return True
     return False
+
+
+@pytest.mark.parametrize(
+    ("origin", "goes_on"),
+    [(b"raw/0/0", True), (b"raw/0/1", False), (b"raw/1/0", False), (b"other/0/0", False), (b"raw/0/x", False), (b"", False), (b"/" * 99, False)],
+)
+def test_the_copy_that_died_does_not_stop_its_own_redriving(origin: bytes, *, goes_on: bool) -> None:
+    """A record that was redriven from where the first copy lay goes on, once; from anywhere else it is a duplicate."""
+    dedup = create_dedup(_Memory())
+    first = _message({"messageId": "m-1"})
+    assert dedup(first) is None
+    for offset, expected in ((5, goes_on), (6, False)):
+        record = first.record._replace(offset=offset)
+        again = Message({"messageId": "m-1"}, b"k", {"redriven_from": origin}, record, "web")
+        assert expected == (dedup(again) is None)

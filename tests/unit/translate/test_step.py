@@ -94,7 +94,7 @@ def test_unsupported_type() -> None:
 def test_mapping_that_finds_nothing_is_dead() -> None:
     """A mapping that as a whole finds nothing has no request to give, and the event is kept."""
     outcome = a_step(MappingDeclaration("gone", 'type = "track"', {"@path": "$.properties.nothing"}))(a_message())
-    assert Dead("mapping_failed", "crm/gone: the mapping finds nothing in this event") == outcome
+    assert Dead("mapping_failed", "crm/gone: the mapping finds nothing in this event", "crm") == outcome
 
 
 def test_too_deep_for_json_is_dead() -> None:

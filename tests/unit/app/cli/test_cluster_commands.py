@@ -1,4 +1,4 @@
-"""`topics`, `apply`, `tail` and `dead`, on a cluster in memory that is held to the same contract as Kafka."""
+"""`topics`, `apply` and `tail`, on a cluster in memory that is held to the same contract as Kafka."""
 
 import asyncio
 from pathlib import Path
@@ -6,11 +6,10 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pipeline.app.cli.deadletters import Group, grouped
 from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.tail import Start, parse_start
 from pipeline.app.cli.topics import Line, planned
-from pipeline.model.record import Output, Record
+from pipeline.model.record import Output
 from pipeline.model.topics import Declared
 from pipeline.runtime.brokers.memory import MemoryBroker
 from tests.unit.app.cli.commands import Shell
@@ -168,37 +167,3 @@ def test_anything_else_is_no_start(text: str) -> None:
     """It is refused as wrong use."""
     with pytest.raises(CommandError):
         parse_start(text)
-
-
-def _dead(offset: int, reason: bytes, timestamp: int) -> Record:
-    return Record("shop.dead.validate", 0, offset, timestamp, None, b"{}", (("dead_reason", reason), ("dead_detail", b"d%d" % offset)))
-
-
-def test_dead_letters_are_grouped_by_reason() -> None:
-    """Counted, with the newest of each, also when an older one comes later; a letter without a reason counts as unknown."""
-    groups: dict[str, Group] = {}
-    grouped("validate", [_dead(0, b"a", 5), _dead(1, b"b", 6), _dead(2, b"a", 4)], groups)
-    grouped("validate", [Record("shop.dead.validate", 0, 3, 9, None, b"{}")], groups)
-    assert groups == {
-        "a": Group("validate", "a", 2, 5, "dead.validate/0/0", "d0"),
-        "b": Group("validate", "b", 1, 6, "dead.validate/0/1", "d1"),
-        "unknown": Group("validate", "unknown", 1, 9, "dead.validate/0/3", ""),
-    }
-
-
-def test_dead_letters_are_listed_and_shown_whole(shop: Shell, cluster: MemoryBroker) -> None:
-    """The list says where the newest lies; that one is shown with its reason's sentence and its bytes."""
-    assert "no dead letters" in shop.run("dead", "list").out
-    headers = (("source", b"web"), ("dead_reason", b"invalid_json"), ("dead_detail", b"at character 3"))
-    _write(cluster, *(Output("shop.dead.validate", b"k", b"{odd", headers) for _ in range(2)))
-    listed = shop.run("dead", "list", "--json").json["dead"]
-    assert [(one["stage"], one["reason"], one["total"], one["newest"], one["detail"]) for one in listed] == [
-        ("validate", "invalid_json", 2, "dead.validate/0/1", "at character 3")
-    ]
-    assert "dead.validate/0/1" in shop.run("dead", "list", "--stage", "validate").out
-    shown = shop.run("dead", "show", "dead.validate/0/1").out
-    assert "invalid_json: The value is not JSON that can be carried." in shown
-    assert shown.endswith("{odd\n")
-    assert shop.run("dead", "show", "dead.validate/0/1", "--json").json["value"] == "{odd"
-    for place in ("dead.validate/0/9", "dead.validate/7/0"):
-        assert f"there is no message at {place}" in shop.run("dead", "show", place).err

@@ -127,7 +127,9 @@ def test_a_secret_that_is_not_set_is_a_warning(shell: Shell, tmp_path: Path) -> 
         (("send", "track", "--url", "ftp://x"), 2, "ftp://x/v1/track is no HTTP address", "--url"),
         (("tail", "raw", "--from", "yesterday", "--bootstrap", "x:1"), 2, "--from yesterday is no place to begin", "2026-05-01"),
         (("dead", "show", "raw"), 2, "raw is no place of a dead letter", "dead.validate/0/12"),
-        (("dead", "list", "--stage", "validat"), 2, "there is no stage validat", "did you mean validate?"),
+        (("dead", "list", "--processor", "validat"), 2, "there is no processor validat with dead letters", "did you mean validate?"),
+        (("dead", "list", "--reason", "rejectd"), 2, "there is no reason rejectd", "did you mean rejected?"),
+        (("dead", "redrive"), 2, "which dead letters?", "--all"),
     ],
 )
 def test_a_fault_has_a_remedy_and_a_status(shell: Shell, command: tuple[str, ...], status: int, message: str, remedy: str) -> None:
