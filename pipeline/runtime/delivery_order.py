@@ -7,9 +7,9 @@ from collections import deque
 from collections.abc import AsyncIterable, Callable, Sequence
 from typing import Protocol
 
-from pipeline.deliver.deliveries import number_in
 from pipeline.deliver.holding import CHAIN_MOST, HELD_BYTES, HELD_MOST, waiting
 from pipeline.model import headers as names
+from pipeline.model.headers import number_in
 from pipeline.model.record import Record, TopicPartition
 from pipeline.ports.broker import Broker
 from pipeline.runtime.delivery_lane import Entry, Member
