@@ -322,7 +322,10 @@ async def read_handled(broker: Broker, prefix: str) -> HandledLetters:
         BrokerError: The topic cannot be read.
     """
     handled = HandledLetters()
-    async for records in broker.reader().read(topic_name(prefix, "handled")):
+    topic = topic_name(prefix, "handled")
+    if topic not in await broker.admin().topics():
+        return handled  # a cluster of an older release: nothing could be handled there
+    async for records in broker.reader().read(topic):
         for record in records:
             handled.take(record.key, record.value)
     return handled
