@@ -47,7 +47,7 @@ def test_settings_hold_for_every_topic(topic: Topic) -> None:
     """The broker's clock counts, a dead letter always fits, and only what is compacted has no retention."""
     settings = topic_settings(topic)
     assert ("LogAppendTime", str(TOPIC_MESSAGE_BYTES)) == (settings["message.timestamp.type"], settings["max.message.bytes"])
-    assert (topic.name in ("config", HELD)) == ("retention.ms" not in settings)
+    assert (topic.name in ("config", "handled", HELD)) == ("retention.ms" not in settings)
     assert all(isinstance(value, str) for value in settings.values())
 
 
