@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
 from pipeline.assembly.steps import Judges, build_steps
 from pipeline.destinations.declaration import secret_settings
 from pipeline.model.outcomes import Step
 from pipeline.model.record import TopicPartition
-from pipeline.model.topics import RETRY_DELAYS, topic_name
+from pipeline.model.topics import RETRY_DELAYS, declared_topics, topic_name
 from pipeline.model.topology import Processor
 from pipeline.model.workspace import Destination, Workspace
 from pipeline.ports.broker import Broker
@@ -122,10 +121,20 @@ class HostMaker:
             group=topic_name(prefix, name),
             topics=[topic_name(prefix, topic) for topic in made.topics],
             make_worker=made.make_worker,
+            counts=self._counts(processor, made.topics, workspace),
             inbox_bytes=_WAITING_BYTES if processor.kind in ("deliver", "retry") else INBOX_BYTES,
             on_expired=lambda offsets: self._outside.metrics.add("headrace_records_expired_total", offsets, processor=name),
             on_end=made.on_end,
         )
+
+    def _counts(self, processor: Processor, inputs: Iterable[str], workspace: Workspace) -> dict[str, int]:
+        """Give how many partitions what a member reads, writes and remembers by must have; a destination's topics may come after it."""
+        topology = self._judges.topology
+        own = {processor.name} if "dedup" in processor.steps else set()
+        declared = declared_topics(workspace.name, destinations=workspace.destinations, dedup_processors=own, partitions=topology.partitions)
+        counts = {topic.name: topic.partitions for topic in declared}
+        names = {*inputs, *(lane for lane in processor.lanes.values() if "{" not in lane), *(f"{name}.dedup.changelog" for name in own)}
+        return {name: counts[name] for name in (topic_name(workspace.name, one) for one in names) if name in counts}
 
     def _steps(self, processor: Processor, instance: str, workspace: Workspace, name: str) -> Made:
         outside, prefix = self._outside, workspace.name
@@ -227,7 +236,7 @@ class HostMaker:
         from pipeline.runtime.lake.worker import lake_workers  # noqa: PLC0415 (pyarrow is 30 MB that only this kind should carry)
 
         outside, prefix = self._outside, workspace.name
-        root = Path(self._judges.resolve(str(workspace.storage[instance].settings["path"])))
+        root = self._judges.folder_of(workspace.storage[instance])
 
         make_worker = lake_workers(outside.broker, storage=instance, prefix=prefix, root=root, clock=outside.clock, metrics=outside.metrics)
         return Made([processor.input], make_worker)

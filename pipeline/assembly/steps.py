@@ -13,7 +13,7 @@ from pipeline.mapping import compile_mapping, compile_query
 from pipeline.model.outcomes import Outcome, Step
 from pipeline.model.record import Message
 from pipeline.model.topology import Processor, Topology
-from pipeline.model.workspace import Workspace
+from pipeline.model.workspace import Storage, Workspace
 from pipeline.registry import DESTINATION_TYPES
 from pipeline.runtime.dedup_state import DedupState
 from pipeline.translate import create_translate, create_translate_all
@@ -35,6 +35,10 @@ class Judges(NamedTuple):
     topology: Topology
     call_schemas: Mapping[str, Mapping[str, Any]]
     resolve: Resolve
+
+    def folder_of(self, storage: Storage) -> Path:
+        """Give the folder of a lake."""
+        return Path(self.resolve(str(storage.settings["path"])))
 
 
 def write_keys(workspace: Workspace, resolve: Resolve) -> dict[str, str]:

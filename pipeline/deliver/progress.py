@@ -1,7 +1,8 @@
 """Which records beyond the committed offset are finished, as text for the offset's metadata.
 
-Kafka takes 4,096 bytes there. The text is `1:` and base64url of pairs of varints: how many offsets are not finished, how
-many then are. Offsets at which no record lies (transaction markers) count as either.
+Kafka takes 4,096 bytes there, of which the broker's adapter keeps a few for the id of the topic. The text is `1:` and base64url of
+pairs of varints: how many offsets are not finished, how many then are. Offsets at which no record lies (transaction markers) count as
+either.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import binascii
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-MOST_CHARACTERS: Final = 4096
+MOST_CHARACTERS: Final = 4096 - 64
 _PREFIX: Final = "1:"
 _MOST_BYTES: Final = (MOST_CHARACTERS - len(_PREFIX)) * 3 // 4
 
@@ -24,7 +25,7 @@ def encode_finished(committed: int, records: Iterable[tuple[int, bool]]) -> str:
         records: Offset and whether it is finished, of that record and all taken after it, in order.
 
     Returns:
-        At most 4,096 characters; empty where nothing beyond the offset is finished. What does not fit is left out from the
+        At most MOST_CHARACTERS characters; empty where nothing beyond the offset is finished. What does not fit is left out from the
         end, so that those records are sent again.
     """
     result = bytearray()

@@ -27,6 +27,8 @@ class Metric(NamedTuple):
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
+_LAG_SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+
 _METRICS: Final = (
     Metric("headrace_ingest_requests_total", "counter", ("endpoint", "status"), "Requests answered by the collector."),
     Metric("headrace_ingest_events_total", "counter", ("source", "outcome"), "Events taken or refused by the collector."),
@@ -45,7 +47,9 @@ _METRICS: Final = (
     Metric("headrace_records_blocked_total", "counter", ("processor", "reason"), "Records held back by a plan or privacy rule."),
     Metric("headrace_records_withheld_total", "counter", ("processor", "destination", "reason"), "Events that a destination did not get."),
     Metric("headrace_records_out_total", "counter", ("processor", "lane"), "Records written, by lane."),
-    Metric("headrace_transactions_total", "counter", ("processor", "outcome"), "Transactions by outcome: committed, refused, uncertain, fenced."),
+    Metric(
+        "headrace_transactions_total", "counter", ("processor", "outcome"), "Transactions by outcome: committed, refused, blocked, uncertain, fenced."
+    ),
     Metric("headrace_transaction_seconds", "histogram", ("processor",), "From the first record taken to the commit.", _SECONDS),
     Metric("headrace_batch_records", "histogram", ("processor",), "Records in one transaction.", (1, 10, 50, 100, 500, 1000, 5000, 10_000)),
     Metric("headrace_end_to_end_seconds", "histogram", ("processor",), "From the collector's received_at to the commit here.", _SECONDS),
@@ -57,6 +61,20 @@ _METRICS: Final = (
     Metric("headrace_order_waived_total", "counter", ("destination",), "Requests of a busy key that did not wait for the one before them."),
     Metric("headrace_lake_rows_total", "counter", ("storage",), "Rows committed to a lake."),
     Metric("headrace_lake_commit_seconds", "histogram", ("storage",), "Time to write and commit one manifest record.", _SECONDS),
+    Metric("headrace_loop_lag_seconds", "histogram", (), "How late timers come: what one turn of the loop keeps others waiting.", _LAG_SECONDS),
+    Metric(
+        "headrace_standing_still",
+        "gauge",
+        ("processor",),
+        "1 while a partition has work, waits for nothing on purpose and does not move; the process is about to be started again.",
+    ),
+    Metric(
+        "headrace_partitions_blocked",
+        "gauge",
+        ("processor",),
+        "Partitions that cannot go on until something is mended: a right, a full disk, a topic that is missing or another one; the log says what.",
+    ),
+    Metric("headrace_disk_free_bytes", "gauge", ("folder",), "Room on the disk of local state, or of a lake (the id of the storage)."),
     Metric("headrace_config_version", "gauge", ("processor",), "Version of the configuration that the processor knows; 0 before the first."),
 )
 

@@ -15,10 +15,25 @@ class Position(NamedTuple):
     Attributes:
         offset: Offset of the next record to read.
         metadata: Text stored beside it.
+        topic_id: Id of the topic that the offset belongs to. Read it; it is written by the broker's own adapter, for topics that a
+            consumer of the group has pinned. Empty where nobody had pinned it: the position was set by hand.
     """
 
     offset: int
     metadata: str = ""
+    topic_id: str = ""
+
+
+class TopicState(NamedTuple):
+    """What a topic is.
+
+    Attributes:
+        partitions: How many it has.
+        topic_id: What tells it from another topic of the same name, before or after it (KIP-516); empty where a broker does not know.
+    """
+
+    partitions: int
+    topic_id: str = ""
 
 
 class BrokerError(Exception):
@@ -34,7 +49,11 @@ class Uncertain(BrokerError):
 
 
 class RecordRefused(BrokerError):
-    """The broker refused a record for good (too large, not allowed); the transaction was aborted."""
+    """The broker refused a record for what it is (too large); the transaction was aborted."""
+
+
+class Blocked(BrokerError):
+    """Something around us must be mended first (a right, a disk, a topic made anew); to wait is right, to start again helps nothing."""
 
 
 class Transactions(Protocol):
@@ -62,6 +81,7 @@ class Transactions(Protocol):
         Raises:
             Fenced: Another instance has taken over.
             RecordRefused: A record was refused; nothing was written.
+            Blocked: A right is missing; nothing was written.
             Uncertain: The outcome is unknown.
         """
         ...
@@ -123,6 +143,26 @@ class Consumer(Protocol):
         """Give how many committed records of an assigned partition have not been fetched yet, as far as is known without asking the broker.
 
         A partition that is not assigned (any more) counts as 0.
+        """
+        ...
+
+    async def position(self, partition: TopicPartition) -> int:
+        """Give the offset of an assigned partition that is fetched next."""
+        ...
+
+    async def describe(self, topics: Collection[str]) -> Mapping[str, TopicState]:
+        """Ask the broker, also before `start`, what topics are now; those that do not exist are left out.
+
+        Raises:
+            BrokerError: It does not answer.
+        """
+        ...
+
+    def pin(self, topic_ids: Mapping[str, str]) -> None:
+        """Say which topics the group works on: from now on its committed positions carry the ids of theirs.
+
+        Args:
+            topic_ids: Ids by topic.
         """
         ...
 

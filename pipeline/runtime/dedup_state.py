@@ -28,6 +28,9 @@ class DedupState:
         open_store: Opens the local store, rebuilding a damaged one as empty with changelog offset 0.
         reader: Reads the changelog.
         window_ms: How long an id is remembered, in milliseconds of broker time.
+
+    Attributes:
+        restored: Records of the changelog that were read to catch up.
     """
 
     def __init__(self, partition: TopicPartition, *, open_store: Callable[[], DedupStore], reader: Reader, window_ms: int = WINDOW_MS) -> None:
@@ -38,6 +41,7 @@ class DedupState:
         self._store: DedupStore | None = None
         self._overlay: dict[bytes, tuple[int, int]] = {}
         self._newest_ms = 0
+        self.restored = 0
 
     def seen(self, digest: bytes, at_ms: int, offset: int, died_at: int | None = None) -> bool:
         """Tell whether an id was seen within the window, and remember it if not.
@@ -73,6 +77,7 @@ class DedupState:
 
     async def restore(self) -> None:
         """Read what the changelog has beyond the local store; one that reflects another changelog is rebuilt."""
+        self.restored = 0
         self._overlay.clear()
         store = self._store = self._open_store()
         start = store.changelog_offset()
@@ -95,6 +100,7 @@ class DedupState:
         restored = 0
         trusted = start == 0
         async for records in self._reader.read(self._partition.topic, start={number: max(0, start - 1)}, partitions=(number,)):
+            self.restored += len(records)
             for record in records:
                 if record.offset < start:
                     last = unpack(record.value)[-1:] if record.value is not None else []

@@ -27,6 +27,7 @@ from pipeline.runtime.delivery_order import HeldTopic, KeyOrder
 from pipeline.runtime.delivery_written import DeliveryTopics, Written
 from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.partitions import ReadCommitted, start_offset
+from pipeline.runtime.progress import Standing
 
 OPEN_MOST: Final = 1_000
 """Most records beyond the committed offset, so that what is finished of them fits into the offset's metadata."""
@@ -96,6 +97,7 @@ class DeliverWorker:
         self._written = self._new_written()
         self._next_offset = 0
         self._committed = 0
+        self._opened = False
         self._closed = False
         self._draining = False
         self._stopping = False
@@ -116,11 +118,16 @@ class DeliverWorker:
         self._next_offset = self._committed = offset
         if self._held is not None:
             self._order.restore(await self._held.read(self._partition, ordered=self._lane.settings.ordered), self, offset)
+        self._opened = True
         return offset
 
     @property
     def _ordered(self) -> bool:
         return self._held is not None and self._lane.settings.ordered
+
+    def standing(self) -> Standing:
+        """Say how far it is; a tool that is away, slow, or asked more seldom than requests come, is waited for on purpose."""
+        return Standing(self._committed if self._opened else -1, self._lane.busy if self._unfinished else "")
 
     async def run(self, inbox: Inbox) -> None:
         """Send until the inbox is closed; then wait, not for long, for what is under way, and commit."""

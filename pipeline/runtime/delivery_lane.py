@@ -165,6 +165,13 @@ class DeliveryLane:
         self._bucket = TokenBucket(settings.rate) if settings.rate else None
         self._resume()
 
+    @property
+    def busy(self) -> str:
+        """What its requests wait for on purpose, or empty: then somebody is free to send one, and should."""
+        if self.state != "open":
+            return f"destination {self.settings.destination} ({self.state})"
+        return f"answers of {self.settings.destination}" if len(self._senders) > len(self._idle) else ""
+
     def join(self, member: Member) -> None:
         """Add a worker; the first one starts the senders."""
         self._members.append(member)

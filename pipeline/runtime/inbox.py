@@ -24,6 +24,10 @@ class Inbox:
     Args:
         limit_bytes: Size above which the host pauses the partition.
         on_room: Called when the size falls under half of the limit after it was above.
+
+    Attributes:
+        closed: Whether nothing more comes.
+        taken: Offset after the last record that was taken; -1 before the first.
     """
 
     def __init__(self, limit_bytes: int, on_room: Callable[[], None]) -> None:
@@ -35,6 +39,7 @@ class Inbox:
         self._arrived = asyncio.Event()
         self._over = False
         self.closed = False
+        self.taken = -1
 
     def __len__(self) -> int:
         """Count the records that wait."""
@@ -89,6 +94,7 @@ class Inbox:
             taken.append(records.popleft())
             size += sizes.popleft()
         self._bytes -= size
+        self.taken = taken[-1].offset + 1
         if self._over and self._bytes < self._limit // 2:
             self._over = False
             self._on_room()

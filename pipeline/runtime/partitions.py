@@ -10,17 +10,26 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, Protocol
 
 from pipeline.model.record import TopicPartition
-from pipeline.ports.broker import Broker, BrokerError, Fenced, Position
+from pipeline.ports.broker import Blocked, Broker, BrokerError, Fenced, Position, TopicState
 from pipeline.runtime.inbox import INBOX_BYTES, Inbox
+from pipeline.runtime.progress import PATIENCE_SECONDS, Place, Progress, Standing
+from pipeline.runtime.topic_identity import position_fault, topic_fault
 
 _log = logging.getLogger(__name__)
 
 FETCH_SECONDS: Final = 0.25
 REOPEN_SECONDS: Final = 0.5
+REJOIN_SECONDS: Final = 2.0
+"""Wait before a group that could not be joined is tried again, or a partition whose work is blocked."""
+SAY_SECONDS: Final = 60.0
+"""How often the same trouble is said again."""
+LOOK_SECONDS: Final = 3.0
+"""Longest wait for the broker's answers to a look."""
 FENCED_SECONDS: Final = 30.0
 """Whoever is fenced has lost the partition and is told so within a session and a rebalance, 21 s. Who still has it after this was
 fenced by a member that woke up too late and is gone, and nobody else would ever take it up."""
@@ -58,6 +67,10 @@ class PartitionWorker(Protocol):
         """
         ...
 
+    def standing(self) -> Standing:
+        """Say how far it is, and what it waits for on purpose."""
+        ...
+
     async def close(self) -> None:
         """Release everything within a bound; never raises."""
         ...
@@ -74,14 +87,16 @@ def start_offset(committed: Position | None, bounds: tuple[int, int]) -> int:
         The committed offset; the first one for a new group, or where retention ran ahead of the group.
 
     Raises:
-        BrokerError: The position lies beyond the partition's end: the topic was made anew.
+        Blocked: The position lies beyond the partition's end: the topic was made anew.
     """
     first, end = bounds
     if committed is None:
         return first
     if committed.offset > end:
-        reason = f"the committed offset {committed.offset} lies beyond the end {end}: the topic was made anew; reset the group on purpose"
-        raise BrokerError(reason)
+        raise Blocked(
+            f"the committed offset {committed.offset} lies beyond the end {end}: the topic was made anew; "
+            "`headrace offsets reset` sets the group on purpose"
+        )
     if committed.offset < first:
         _log.error("Records %d to %d are no longer in the topic: retention ran ahead of the group.", committed.offset, first - 1)
     return max(committed.offset, first)
@@ -92,19 +107,37 @@ class _Slot:
 
     def __init__(self) -> None:
         self.task: asyncio.Task[None] | None = None
+        self.worker: PartitionWorker | None = None
         self.opened: tuple[Inbox, int] | None = None
         self.inbox: Inbox | None = None
         self.closing = False
+        self.handed_on = False
+        self.progress = Progress()
+        self._block = ("", -1)
+
+    def block(self, what: str) -> None:
+        """Note what must be mended before its worker gets any further."""
+        self._block = what, self.worker.standing().done if self.worker is not None else -1
+
+    @property
+    def blocked(self) -> str:
+        """What must be mended, or empty; it is once a worker has got further than the one that met it."""
+        what, done = self._block
+        return what if what and (self.worker is None or self.worker.standing().done <= done) else ""
 
 
 class PartitionHost:
     """Runs one consumer group member.
+
+    A broker that is away, and what must be mended first (a topic that is missing, was made anew or has another number of partitions, a
+    missing right, a full disk), is waited for: nothing is judged meanwhile, `ready` is false and `trouble` says what it is.
 
     Args:
         broker: Where the topics are.
         group: Consumer group with prefix.
         topics: Topics with prefix.
         make_worker: Makes a worker for a partition.
+        counts: How many partitions topics must have, by name with prefix; topics that it reads need not be among them.
         inbox_bytes: Bound of each partition's inbox.
         on_expired: Called with how many offsets retention took before the group had read them.
         on_end: Called when `run` has come to its end, however it did.
@@ -117,21 +150,31 @@ class PartitionHost:
         group: str,
         topics: Collection[str],
         make_worker: Callable[[TopicPartition], PartitionWorker],
+        counts: Mapping[str, int] | None = None,
         inbox_bytes: int = INBOX_BYTES,
         on_expired: Callable[[int], None] = lambda _offsets: None,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.group = group
         self.topics = list(topics)
+        self._broker = broker
         self._consumer = broker.consumer(group)
         self._make_worker = make_worker
+        self._counts = dict(counts or {})
         self._inbox_bytes = inbox_bytes
         self._on_expired = on_expired
         self._expired: dict[TopicPartition, int] = {}
         self._on_end = on_end
         self._slots: dict[TopicPartition, _Slot] = {}
+        self._pinned: dict[str, TopicState] = {}
+        self._assignments = 0
+        self._joining = Progress()
         self._stopping = asyncio.Event()
+        self._leaving = False
         self._failure: BaseException | None = None
+        self._said: dict[str, float] = {}
+        self._trouble = "the group is not joined yet"
+        self._answers = True
         self.joined = False
 
     @property
@@ -141,8 +184,18 @@ class PartitionHost:
 
     @property
     def ready(self) -> bool:
-        """Whether the group was joined and every assigned partition takes records."""
-        return self.joined and all(slot.inbox is not None for slot in self._slots.values())
+        """Whether the group was joined, every assigned partition takes records, and the broker answers."""
+        return self.joined and self._answers and all(slot.inbox is not None and not slot.blocked for slot in self._slots.values())
+
+    @property
+    def trouble(self) -> str:
+        """What must be mended before everything that is assigned goes on, or empty."""
+        return self._trouble or next((slot.blocked for slot in self._slots.values() if slot.blocked), "")
+
+    @property
+    def blocked(self) -> int:
+        """How many assigned partitions cannot go on until something around them is mended."""
+        return sum(1 for slot in self._slots.values() if slot.blocked)
 
     async def lag(self) -> int:
         """Count the records of the assigned partitions that no worker has taken yet."""
@@ -150,17 +203,40 @@ class PartitionHost:
         return sum([await self._consumer.behind(partition) + len(inbox) for partition, inbox in slots])
 
     async def run(self) -> None:
-        """Join the group and work until stopped.
+        """Join the group and work until stopped; through a broker's absence, and through faults of topics that somebody mends.
 
         Raises:
-            BrokerError: The group cannot be joined or the topics cannot be read.
             Exception: Whatever ended a worker: a bug.
         """
         try:
-            await self._consumer.start(self.topics, self._assigned, self._revoked)
-            await self._work()
+            while not self._stopping.is_set():
+                try:
+                    await self._find_topics()
+                    self._leaving = False
+                    self._failure = None
+                    await self._consumer.start(self.topics, self._assigned, self._revoked)
+                    self._trouble = ""
+                    await self._work()
+                except BrokerError as error:
+                    self._trouble = str(error)
+                    self._say(f"Group {self.group} does not work: {error}")
+                    await self._consumer.stop()
+                    self._consumer = self._broker.consumer(self.group)
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(REJOIN_SECONDS):
+                            await self._stopping.wait()
         finally:
+            await self._consumer.stop()
             self._on_end()
+
+    async def _find_topics(self) -> None:
+        """See that the topics are there as the topology says, and pin them: their ids go into every position from now on."""
+        found = await self._consumer.describe({*self.topics, *self._counts})
+        for topic in sorted({*self.topics, *self._counts}):
+            if fault := topic_fault(topic, found.get(topic), wanted=self._counts.get(topic, 0)):
+                raise Blocked(fault)
+        self._pinned = dict(found)
+        self._consumer.pin({topic: found[topic].topic_id for topic in self.topics})
 
     async def _work(self) -> None:
         try:
@@ -175,13 +251,21 @@ class PartitionHost:
                     raise self._failure
                 await asyncio.sleep(0)
         finally:
-            self._stopping.set()  # from here on a new assignment is not taken
+            self._leaving = True  # from here on a new assignment is not taken
+            self.joined = False
             await self._close(list(self._slots))
             await self._consumer.stop()
 
     def stop(self) -> None:
         """Ask `run` to finish what is in flight and return."""
         self._stopping.set()
+
+    def _say(self, trouble: str) -> None:
+        """Log a trouble, the same one not again and again."""
+        now = asyncio.get_running_loop().time()
+        if now - self._said.get(trouble, -SAY_SECONDS) >= SAY_SECONDS:
+            self._said = {text: at for text, at in self._said.items() if now - at < SAY_SECONDS} | {trouble: now}
+            _log.error("%s", trouble)
 
     def _resume_opened(self) -> None:
         for partition, slot in self._slots.items():
@@ -192,15 +276,17 @@ class PartitionHost:
                 self._consumer.resume(partition)
 
     async def _assigned(self, partitions: Collection[TopicPartition]) -> None:
-        if self._stopping.is_set():
+        if self._stopping.is_set() or self._leaving:
             return
         for partition in partitions:
             slot = self._slots[partition] = _Slot()
             slot.task = asyncio.create_task(self._serve(partition, slot), name=f"{self.group} {partition.topic}-{partition.partition}")
             slot.task.add_done_callback(self._ended)
+        self._assignments += 1
         self.joined = True
 
     async def _revoked(self, partitions: Collection[TopicPartition]) -> None:
+        self.joined = False
         await self._close(list(partitions))
 
     async def _close(self, partitions: Sequence[TopicPartition]) -> None:
@@ -228,7 +314,7 @@ class PartitionHost:
 
     async def _serve(self, partition: TopicPartition, slot: _Slot) -> None:
         while True:
-            worker = self._make_worker(partition)
+            worker = slot.worker = self._make_worker(partition)
             wait = REOPEN_SECONDS
             try:
                 bounds = (await self._consumer.bounds([partition]))[partition]
@@ -238,7 +324,12 @@ class PartitionHost:
                 await worker.run(inbox)
             except Fenced as error:
                 _log.warning("%s; the partition is left to its new owner.", error)
+                slot.handed_on = True
                 wait = FENCED_SECONDS
+            except Blocked as error:
+                slot.block(str(error))
+                self._say(f"{partition.topic}-{partition.partition} waits, with its lag kept, until this is mended: {error}")
+                wait = REJOIN_SECONDS
             except BrokerError as error:
                 _log.warning("%s: %s; starting again from the committed offset.", partition, error)
             else:
@@ -253,9 +344,12 @@ class PartitionHost:
             if self._slots.get(partition) is not slot:
                 return
             await asyncio.sleep(wait)
+            slot.handed_on = False
 
     async def _committed(self, partition: TopicPartition, first: int) -> Position | None:
         committed = await self._consumer.committed(partition)
+        if fault := position_fault(self.group, partition.topic, committed, self._pinned[partition.topic]):
+            raise Blocked(fault)
         if committed is not None:
             counted = max(committed.offset, self._expired.get(partition, 0))  # opened again before its first commit, it has the same gap
             if first > counted:
@@ -266,3 +360,57 @@ class PartitionHost:
     def _resume(self, partition: TopicPartition) -> None:
         if partition in self._slots:
             self._consumer.resume(partition)
+
+    async def look(self, now: float) -> list[str]:
+        """Look whether the partitions move, and whether their topics are still the same.
+
+        Args:
+            now: Monotonic time in seconds.
+
+        Returns:
+            A line for each one that has stood still for too long, though the broker answers and there is work; see `pipeline.runtime.progress`.
+        """
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                found = await self._consumer.describe(self._pinned or self.topics)
+        except (BrokerError, TimeoutError):
+            self._answers = False
+            for progress in (self._joining, *(slot.progress for slot in self._slots.values())):
+                progress.look(now, None)
+            return []
+        self._answers = True
+        for topic, pinned in self._pinned.items():
+            if (fault := topic_fault(topic, found.get(topic), pinned=pinned)) and self._failure is None and not self._leaving:
+                self._failure = Blocked(fault)
+        still = []
+        joining = Place((self._assignments,), not self.joined, self._trouble)
+        if (seconds := self._joining.look(now, joining)) >= PATIENCE_SECONDS:
+            still.append(f"group {self.group} has had no assignment for {seconds:.0f} s")
+        ends = await self._ends()
+        for partition, slot in list(self._slots.items()):
+            place = await self._place(partition, slot, ends.get(partition))
+            if (seconds := slot.progress.look(now, place)) >= PATIENCE_SECONDS:
+                still.append(
+                    f"{partition.topic}-{partition.partition} of {self.group} has stood still at offset {place.moved[0]} for {seconds:.0f} s"
+                )
+        return still
+
+    async def _ends(self) -> Mapping[TopicPartition, int]:
+        """Read where partitions end, past what the fetching client believes; nothing where it does not get an answer."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                return {partition: end for partition, (_, end) in (await self._consumer.bounds(self.assigned)).items()}
+        except (BrokerError, TimeoutError):
+            return {}
+
+    async def _place(self, partition: TopicPartition, slot: _Slot, end: int | None) -> Place:
+        standing = slot.worker.standing() if slot.worker is not None else Standing(-1)
+        inbox = slot.inbox
+        if inbox is None:
+            waits_for = slot.blocked or ("its new owner" if slot.handed_on else "")
+            return Place((standing.done, standing.restored, -1), has_work=True, waits_for=waits_for)
+        fetched = await self._consumer.position(partition)
+        in_hand = len(inbox) > 0 or inbox.taken > standing.done
+        # Where records wait, to fetch them is no progress; where none came out of what was fetched (what a writer aborted), it is.
+        moved = (standing.done, standing.restored, -1 if in_hand else fetched)
+        return Place(moved, in_hand or end is None or end > fetched, standing.waits_for)

@@ -20,6 +20,7 @@ from pipeline.runtime.counting import count_transaction
 from pipeline.runtime.dead_letters import dead_letter
 from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.partitions import ReadCommitted, start_offset
+from pipeline.runtime.progress import Standing
 
 TAKE_BYTES: Final = 1024 * 1024
 LOOK_SECONDS: Final = 1.0
@@ -70,11 +71,18 @@ class RetryWorker:
         self._at_least = at_least
         self._time_scale = time_scale
         self._input = partition.topic.removeprefix(f"{prefix}.")
+        self._done = -1
+        self._waits_for = ""
 
     async def open(self, read_committed: ReadCommitted, bounds: tuple[int, int]) -> int:
         """Fence a stale owner and read where to start."""
         await self._transactions.start()
-        return start_offset(await read_committed(), bounds)
+        self._done = start_offset(await read_committed(), bounds)
+        return self._done
+
+    def standing(self) -> Standing:
+        """Say how far it is; a delay and a version of the configuration are waited for on purpose."""
+        return Standing(self._done, self._waits_for)
 
     async def run(self, inbox: Inbox) -> None:
         """Move records until the inbox is closed; what is not due then stays in the topic."""
@@ -95,7 +103,9 @@ class RetryWorker:
             if due:
                 await self._move(due, now)
             elif held:
+                self._waits_for = "a delay"
                 await self._clock.sleep(min((held[0][0] - now) / 1000, LOOK_SECONDS))
+                self._waits_for = ""
 
     async def close(self) -> None:
         """Abort what is open; never raises."""
@@ -106,7 +116,9 @@ class RetryWorker:
         return due_in_tier_ms(tier=self._tier, appended_ms=record.timestamp, not_before_ms=not_before, time_scale=self._time_scale)
 
     async def _move(self, due: list[Record], now: int) -> None:
+        self._waits_for = "a version of the configuration"
         await self._at_least(max(number_in(dict(record.headers), names.CONFIG, 0) for record in due))
+        self._waits_for = ""
         tally = Tally()
         outputs = [self._output(record, now, tally) for record in due]
         start, end = due[0].offset, due[-1].offset + 1
@@ -114,6 +126,7 @@ class RetryWorker:
         value = ledger_value(tally, processor=self._processor, topic=self._input, partition=number, start=start, end=end, at_ms=now)
         outputs.append(Output(topic_name(self._prefix, "ledger"), ledger_key(self._processor, self._input, number), value))
         await self._transactions.commit(outputs, {self._partition: Position(end)}, self._group)
+        self._done = end
         self._metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome="committed")
         count_transaction(self._metrics, self._processor, tally, due[-1], self._clock.now_ms())
 

@@ -11,7 +11,7 @@ from pipeline.model import headers as names
 from pipeline.model.ledger import ledger_key, ledger_value
 from pipeline.model.record import Output, Record, TopicPartition
 from pipeline.model.topics import topic_name
-from pipeline.ports.broker import BrokerError, Fenced, Position, RecordRefused, Transactions, Uncertain
+from pipeline.ports.broker import Blocked, BrokerError, Fenced, Position, RecordRefused, Transactions, Uncertain
 from pipeline.ports.clock import Clock
 from pipeline.ports.metrics import Metrics
 from pipeline.runtime.breaker import Breaker
@@ -19,6 +19,7 @@ from pipeline.runtime.counting import count_transaction
 from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.judgement import Judged, Plan, judge
 from pipeline.runtime.partitions import ReadCommitted, start_offset
+from pipeline.runtime.progress import Standing
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +33,13 @@ VERSION_DIGITS: Final = 12
 
 
 class PartitionState(Protocol):
-    """State of one partition whose changes are part of the transaction."""
+    """State of one partition whose changes are part of the transaction.
+
+    Attributes:
+        restored: Records of the changelog that `restore` has read.
+    """
+
+    restored: int
 
     async def restore(self) -> None:
         """Catch up with the changelog; called after fencing."""
@@ -106,6 +113,12 @@ class StepWorker:
         self._ledger_topic = topic_name(prefix, "ledger")
         self._breaker = Breaker(processor)
         self._deceived_at = -1
+        self._done = -1
+        self._waits_for = ""
+
+    def standing(self) -> Standing:
+        """Say how far it is; what it waits for on purpose is a version of the configuration."""
+        return Standing(self._done, self._waits_for, self._state.restored if self._state is not None else 0)
 
     async def open(self, read_committed: ReadCommitted, bounds: tuple[int, int]) -> int:
         """Fence a stale owner, read where to start, restore state."""
@@ -113,6 +126,7 @@ class StepWorker:
         offset = start_offset(await read_committed(), bounds)
         if self._state is not None:
             await self._state.restore()
+        self._done = offset
         return offset
 
     async def run(self, inbox: Inbox) -> None:
@@ -153,6 +167,13 @@ class StepWorker:
                     newest = max(newest, int(value))
         if plan.version in (newest, self._deceived_at):
             return plan
+        self._waits_for = f"version {newest} of the configuration"
+        try:
+            return await self._wait_for(plan, newest)
+        finally:
+            self._waits_for = ""
+
+    async def _wait_for(self, plan: Plan, newest: int) -> Plan:
         if plan.trusted:
             return await self._plans.at_least(newest)
         try:
@@ -177,6 +198,7 @@ class StepWorker:
         except BrokerError as error:
             self._metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome=_outcome(error))
             raise
+        self._done = end
         self._metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome="committed")
         if self._state is not None:
             self._state.committed(ends)
@@ -193,4 +215,6 @@ def _outcome(error: BrokerError) -> str:
         return "fenced"
     if isinstance(error, RecordRefused):
         return "refused"
+    if isinstance(error, Blocked):
+        return "blocked"
     return "uncertain" if isinstance(error, Uncertain) else "failed"

@@ -422,3 +422,36 @@ async def test_lags_count_what_a_group_has_not_read(cluster: Cluster) -> None:
         await transactions.commit([], {first: Position(3), second: Position(5)}, cluster.name("group"))
     await cluster.fence()
     assert {first: 2, second: 0} == await admin.lags(cluster.name("group"), topics)
+
+
+async def test_a_topic_is_described(cluster: Cluster) -> None:
+    """A consumer that has not joined says how many partitions a topic has, and an id that no other topic has; what is missing is left out."""
+    await cluster.create("in")
+    await cluster.create("one", partitions=1)
+    consumer = cluster.broker.consumer(cluster.name("group"))
+    try:
+        found = await consumer.describe([cluster.name("in"), cluster.name("one"), cluster.name("none")])
+    finally:
+        await consumer.stop()
+    assert {cluster.name("in"): PARTITIONS, cluster.name("one"): 1} == {topic: state.partitions for topic, state in found.items()}
+    ids = {state.topic_id for state in found.values()}
+    assert {22} == {len(one) for one in ids}
+    assert 2 == len(ids)
+
+
+async def test_positions_carry_the_topic_that_is_pinned(cluster: Cluster) -> None:
+    """What a group commits after it pinned a topic, in a transaction or outside, says of which topic it is; metadata stays as it was."""
+    await cluster.create("in")
+    partition = TopicPartition(cluster.name("in"), 0)
+    consumer = cluster.broker.consumer(cluster.name("group"))
+    try:
+        topic_id = (await consumer.describe([partition.topic]))[partition.topic].topic_id
+        consumer.pin({partition.topic: topic_id})
+        async with cluster.owner("t") as transactions:
+            await transactions.commit([], {partition: Position(1, "żółć topic=")}, cluster.name("group"))
+        assert Position(1, "żółć topic=", topic_id) == await cluster.committed("group", "in")
+        async with cluster.owner("t") as transactions:
+            await transactions.commit([], {partition: Position(2)}, cluster.name("other"))
+        assert Position(2) == await cluster.committed("other", "in")
+    finally:
+        await consumer.stop()

@@ -52,8 +52,8 @@ class Endpoint:
         host: Address to listen on.
         port: Port, or 0 for a free one.
         metrics: Gives Prometheus' text.
-        live: Whether the process makes progress.
-        ready: Whether it takes records.
+        live: What keeps the process from making progress, or empty.
+        ready: What keeps it from taking records, or empty.
         status: What it works on.
         first_seen: Looks a message's digest up in the dedup state that the process keeps; None where it is not known.
     """
@@ -64,8 +64,8 @@ class Endpoint:
         port: int,
         *,
         metrics: Callable[[], bytes],
-        live: Callable[[], bool],
-        ready: Callable[[], bool],
+        live: Callable[[], str],
+        ready: Callable[[], str],
         status: Callable[[], Mapping[str, Any]],
         first_seen: Callable[[bytes], FirstSeen | None],
     ) -> None:
@@ -93,8 +93,10 @@ class Endpoint:
         self._server.server_close()
 
 
-def _health(good: bool) -> tuple[str, str, bytes]:  # noqa: FBT001 (the one thing that it says)
-    return ("200 OK", "text/plain", b"ok\n") if good else ("503 Service Unavailable", "text/plain", b"not ready\n")
+def _health(trouble: str) -> tuple[str, str, bytes]:
+    if not trouble:
+        return "200 OK", "text/plain", b"ok\n"
+    return "503 Service Unavailable", "text/plain; charset=utf-8", f"{trouble}\n".encode()
 
 
 def _first_seen(query: str, look_up: Callable[[bytes], FirstSeen | None]) -> tuple[str, str, bytes]:

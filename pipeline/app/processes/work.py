@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 
 from pipeline.app.processes.endpoint import Endpoint, FirstSeen
+from pipeline.app.processes.health import Health
 from pipeline.app.processes.options import ProcessOptions, judges, prepare_process
 from pipeline.app.settings import read_schema
 from pipeline.assembly import HostMaker, Outside
@@ -20,14 +21,13 @@ from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.configuration import Configuration
 from pipeline.runtime.http.pooled_client import PooledClient
+from pipeline.runtime.loop_watch import LoopWatch
 from pipeline.runtime.metrics.prometheus import PrometheusMetrics
 from pipeline.runtime.processors import ProcessorRunner
 from pipeline.runtime.stores.rocksdb import open_rocksdb_store
 
 _log = logging.getLogger(__name__)
 
-STALL_SECONDS: Final = 4.0
-"""A loop that has not turned for so long (two thirds of the group's session) is no longer the owner of its partitions."""
 STOP_SECONDS: Final = 15.0
 """Longest that work may take to finish once it was asked to; then it is cancelled. Two waits for workers (4 s each) and a goodbye fit."""
 LOOK_UP_SECONDS: Final = 2.0
@@ -61,56 +61,38 @@ async def _work(options: ProcessOptions, name: str, processors: Sequence[str], s
         return state / group / str(partition)
 
     outside = Outside(broker, clock, metrics, http, lambda group, partition: open_rocksdb_store(store_path(group, partition)), options.time_scale)
-    maker = HostMaker(judges(options), configuration, outside)
+    judging = judges(options)
+    maker = HostMaker(judging, configuration, outside)
     runners = [ProcessorRunner(options.topology.processors[each], configuration, maker) for each in processors]
-    turned = clock.monotonic()
 
-    lags: dict[str, int] = {}
+    def folders() -> dict[str, Path]:
+        workspace = configuration.workspace
+        lakes = workspace.storage.values() if workspace is not None and any(each.processor.kind == "lake" for each in runners) else ()
+        found = {"state": state}
+        for storage in lakes:
+            with suppress(ValueError):  # a secret in its path is missing: its member says so
+                found[storage.id] = judging.folder_of(storage)
+        return found
 
-    def status() -> dict[str, Any]:
-        groups = [
-            {
-                "group": group,
-                "ready": host.ready,
-                "topics": host.topics,
-                "partitions": [f"{one.topic}-{one.partition}" for one in host.assigned],
-                "lag": lags.get(group, 0),
-            }
-            for each in runners
-            for group, host in each.members
-        ]
-        version = configuration.workspace.version if configuration.workspace is not None else 0
-        return {"name": name, "pid": os.getpid(), "config": version, "groups": groups}
-
+    health = Health(runners, configuration, clock=clock, metrics=metrics, folders=folders)
     endpoint = Endpoint(
         options.host,
         options.port,
         metrics=metrics.text,
-        live=lambda: clock.monotonic() - turned < STALL_SECONDS,
-        ready=lambda: all(each.ready for each in runners),
-        status=status,
+        live=health.live,
+        ready=health.ready,
+        status=lambda: health.status(name),
         first_seen=_first_seen(maker, asyncio.get_running_loop()),
     )
     started(endpoint.port)
-
-    async def turn() -> None:
-        nonlocal turned
-        while True:
-            turned = clock.monotonic()
-            version = configuration.workspace.version if configuration.workspace is not None else 0
-            for each in runners:
-                metrics.set("headrace_config_version", version, processor=each.processor.name)
-                for group, host in each.members:
-                    lags[group] = await host.lag()
-                    metrics.set("headrace_lag_records", lags[group], processor=group)
-            await asyncio.sleep(0.5)
+    watch = LoopWatch(clock, metrics)
 
     def stop() -> None:
         for each in runners:
             each.stop()
 
     try:
-        await until_stopped([each.run() for each in runners], [configuration.run(), turn()], stop)
+        await until_stopped([each.run() for each in runners], [configuration.run(), health.run(), watch.run()], stop)
     finally:
         await http.close()
         endpoint.close()

@@ -16,6 +16,7 @@ from pipeline.runtime.brokers.kafka_admin import KafkaAdmin, KafkaReader
 from pipeline.runtime.brokers.kafka_batches import BATCH_BYTES, Placement, append_batches, stop_producer
 from pipeline.runtime.brokers.kafka_consumer import KafkaConsumer
 from pipeline.runtime.brokers.kafka_lookup import KafkaLookup
+from pipeline.runtime.brokers.kafka_topics import Pins
 from pipeline.runtime.brokers.kafka_transactions import KafkaTransactions
 
 SEND_SECONDS: Final = 10.0
@@ -32,14 +33,15 @@ class KafkaBroker:
     def __init__(self, bootstrap: str, client_id: str = "headrace") -> None:
         self.bootstrap = bootstrap
         self._client_id = client_id
+        self._pins: Pins = {}
 
     def transactions(self, transactional_id: str) -> KafkaTransactions:
         """Make a transactional producer, not started."""
-        return KafkaTransactions(self.bootstrap, transactional_id)
+        return KafkaTransactions(self.bootstrap, transactional_id, self._pins)
 
     def consumer(self, group: str) -> KafkaConsumer:
         """Make a group member, not started."""
-        return KafkaConsumer(self.bootstrap, group, self._client_id)
+        return KafkaConsumer(self.bootstrap, group, self._client_id, self._pins)
 
     def producer(self) -> KafkaProducer:
         """Make an idempotent producer, not started."""

@@ -16,8 +16,9 @@ from aiokafka.structs import TopicPartition as KafkaTopicPartition
 
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Record, TopicPartition
-from pipeline.ports.broker import Assigned, BrokerError, Position, Revoked
+from pipeline.ports.broker import Assigned, BrokerError, Position, Revoked, TopicState
 from pipeline.runtime.brokers.kafka_records import as_they_are, read_whatever_was_written
+from pipeline.runtime.brokers.kafka_topics import Pins, describe_topics, marked, read_marked
 
 _log = logging.getLogger(__name__)
 
@@ -57,12 +58,14 @@ class KafkaConsumer:
         bootstrap: `host:port`, comma separated.
         group: Consumer group.
         client_id: Name that the cluster's logs show.
+        pins: The topics that groups work on.
     """
 
-    def __init__(self, bootstrap: str, group: str, client_id: str) -> None:
+    def __init__(self, bootstrap: str, group: str, client_id: str, pins: Pins) -> None:
         self._bootstrap = bootstrap
         self._group = group
         self._client_id = client_id
+        self._pins = pins
         self._consumer: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
         self._connecting = asyncio.Lock()
@@ -146,7 +149,7 @@ class KafkaConsumer:
                 continue
             position = found.get(key)
             if position is not None:
-                return None if position.offset < 0 else Position(position.offset, position.metadata or "")
+                return None if position.offset < 0 else read_marked(position.offset, position.metadata or "")
             # Who knows that there is none says -1. An answer without the partition is an error of the whole group (it is being loaded, or
             # has moved) that aiokafka 0.14 does not look at; taken for "none" it would have everything read again.
             doubt = "its coordinator does not know yet"
@@ -177,11 +180,37 @@ class KafkaConsumer:
         end = self._consumer.last_stable_offset(key)
         return 0 if end is None else max(0, int(end) - int(await self._consumer.position(key)))
 
+    async def position(self, partition: TopicPartition) -> int:
+        """Give the offset of an assigned partition that is fetched next."""
+        key = KafkaTopicPartition(*partition)
+        if self._consumer is None or key not in self._consumer.assignment():
+            return 0  # taken away between two looks
+        return int(await self._consumer.position(key))
+
+    async def describe(self, topics: Collection[str]) -> Mapping[str, TopicState]:
+        """Ask the broker what topics are now, over a connection beside that of the group."""
+        try:
+            return await describe_topics(await self._connected_admin(), topics)
+        except (KafkaError, OSError, AssertionError) as error:  # the last is how aiokafka says that it has no connection
+            admin, self._admin = self._admin, None
+            if admin is not None:
+                await admin.close()
+            reason = f"{self._bootstrap} does not say what {', '.join(sorted(topics))} is now: {error or type(error).__name__}"
+            raise BrokerError(reason) from error
+
+    def pin(self, topic_ids: Mapping[str, str]) -> None:
+        """Say which topics the group works on."""
+        for topic, topic_id in topic_ids.items():
+            self._pins[self._group, topic] = topic_id
+
     async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Commit the group's positions outside a transaction."""
         try:
             await self._client.commit(
-                {KafkaTopicPartition(*key): OffsetAndMetadata(value.offset, value.metadata) for key, value in positions.items()}
+                {
+                    KafkaTopicPartition(*key): OffsetAndMetadata(value.offset, marked(self._pins, self._group, key, value))
+                    for key, value in positions.items()
+                }
             )
         except KafkaError as error:
             reason = f"cannot commit positions of {self._group}: {error}"

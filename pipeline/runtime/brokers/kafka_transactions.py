@@ -13,28 +13,47 @@ from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
     CorruptRecordException,
+    GroupAuthorizationFailedError,
     IllegalOperation,
     InvalidTopicError,
     KafkaError,
     MessageSizeTooLargeError,
     ProducerFenced,
     TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
 )
 from aiokafka.structs import OffsetAndMetadata
 from aiokafka.structs import TopicPartition as KafkaTopicPartition
 
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Output, TopicPartition
-from pipeline.ports.broker import BrokerError, Fenced, Position, RecordRefused, Uncertain
+from pipeline.ports.broker import Blocked, BrokerError, Fenced, Position, RecordRefused, Uncertain
 from pipeline.runtime.brokers.kafka_batches import BATCH_BYTES, Placement, append_batches, stop_producer
+from pipeline.runtime.brokers.kafka_topics import Pins, marked
 
 TRANSACTION_TIMEOUT_MS: Final = 10_000
 """After this the broker aborts what a dead owner left open, so that it blocks readers for seconds only."""
 DEADLINE_SECONDS: Final = 9.0
 """Longest wait for a commit; below the transaction's timeout."""
 START_SECONDS: Final = 30.0
-_REFUSALS = (MessageSizeTooLargeError, TopicAuthorizationFailedError, CorruptRecordException, InvalidTopicError)
+_REFUSALS = (MessageSizeTooLargeError, CorruptRecordException)
+_RIGHTS = (
+    TopicAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    ClusterAuthorizationFailedError,
+    TransactionalIdAuthorizationFailed,
+    InvalidTopicError,
+)
+
+
+class _BatchFailed(Exception):
+    """A batch was not stored, and its transaction was aborted."""
+
+    def __init__(self, partition: TopicPartition, error: BaseException) -> None:
+        super().__init__(f"{partition.topic}-{partition.partition}: {type(error).__name__}: {error}")
+        self.error = error
 
 
 class KafkaTransactions:
@@ -43,10 +62,11 @@ class KafkaTransactions:
     Args:
         bootstrap: `host:port`, comma separated.
         transactional_id: Id that encodes group and input partition; starting it fences a stale owner.
+        pins: The topics that groups work on.
         compression: Codec name.
     """
 
-    def __init__(self, bootstrap: str, transactional_id: str, compression: str = "zstd") -> None:
+    def __init__(self, bootstrap: str, transactional_id: str, pins: Pins, compression: str = "zstd") -> None:
         self._producer_settings: dict[str, Any] = {
             "bootstrap_servers": bootstrap,
             "transactional_id": transactional_id,
@@ -57,6 +77,7 @@ class KafkaTransactions:
             "request_timeout_ms": 10_000,
         }
         self._id = transactional_id
+        self._pins = pins
         self._producer: AIOKafkaProducer | None = None
         self._placement = Placement()
 
@@ -93,9 +114,14 @@ class KafkaTransactions:
         except ProducerFenced as error:
             reason = f"another instance has taken over {self._id}"
             raise Fenced(reason) from error
-        except _REFUSALS as error:
-            reason = f"the broker refused a record of {self._id}: {type(error).__name__}"
-            raise RecordRefused(reason) from error
+        except _BatchFailed as error:
+            reason = f"the broker refused what {self._id} writes to {error}"
+            raise (RecordRefused if isinstance(error.error, _REFUSALS) else Blocked if isinstance(error.error, _RIGHTS) else Uncertain)(
+                reason
+            ) from error
+        except _RIGHTS as error:
+            reason = f"a right of {self._id} is missing: {type(error).__name__}: {error}"
+            raise Blocked(reason) from error
         except TimeoutError as error:
             reason = f"no outcome of a transaction of {self._id} within {DEADLINE_SECONDS:g} s"
             raise Uncertain(reason) from error
@@ -117,18 +143,26 @@ class KafkaTransactions:
             interrupted = error
         ends: dict[TopicPartition, int] = {}
         results = await asyncio.gather(*(future for _, _, future in sent), return_exceptions=True)
-        failure = next((result for result in results if isinstance(result, BaseException)), interrupted)
-        if failure is not None:
-            if not isinstance(failure, ProducerFenced):  # then there is nothing left to abort, and aiokafka asserts that nobody tries
-                await producer.abort_transaction()
-            raise failure
+        failures = [(partition, result) for (partition, _, _), result in zip(sent, results, strict=True) if isinstance(result, BaseException)]
+        fenced = next((result for _, result in failures if isinstance(result, ProducerFenced)), None)
+        if fenced is not None:
+            raise fenced  # there is nothing left to abort, and aiokafka asserts that nobody tries
+        if failures or interrupted is not None:
+            await producer.abort_transaction()
+            if not failures:
+                raise interrupted  # type: ignore[misc]  # the condition above
+            raise _BatchFailed(*failures[0])
         for (partition, count, _), metadata in zip(sent, results, strict=True):
             ends[partition] = metadata.offset + count  # type: ignore[union-attr]  # exceptions were raised above
         if positions:
             # Only now: while the coordinator adds the group to the transaction, the partitions' leaders cannot verify theirs with it, and
             # answer a concurrent produce with NOT_ENOUGH_REPLICAS (KIP-890), which costs a back-off of 100 ms.
             await producer.send_offsets_to_transaction(
-                {KafkaTopicPartition(*key): OffsetAndMetadata(value.offset, value.metadata) for key, value in positions.items()}, group
+                {
+                    KafkaTopicPartition(*key): OffsetAndMetadata(value.offset, marked(self._pins, group, key, value))
+                    for key, value in positions.items()
+                },
+                group,
             )
         await producer.commit_transaction()
         return ends

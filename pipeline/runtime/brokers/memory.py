@@ -10,7 +10,7 @@ from pipeline.model.ids import partition_of
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Output, Record, TopicPartition
 from pipeline.model.topics import Declared
-from pipeline.ports.broker import Assigned, BrokerError, Fenced, Position, RecordRefused, Revoked, Uncertain
+from pipeline.ports.broker import Assigned, BrokerError, Fenced, Position, RecordRefused, Revoked, TopicState, Uncertain
 from pipeline.ports.clock import Clock
 from pipeline.runtime.brokers.memory_lookup import MemoryLookup
 from pipeline.runtime.clock import SystemClock
@@ -26,7 +26,10 @@ class MemoryBroker:
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._logs: dict[str, list[list[Record]]] = {}
+        self._ids: dict[str, str] = {}
+        self._made = 0
         self._positions: dict[str, dict[TopicPartition, Position]] = defaultdict(dict)
+        self._pins: dict[tuple[str, str], str] = {}
         self._owners: dict[str, object] = {}
         self._members: dict[str, list[MemoryConsumer]] = defaultdict(list)
         self._rebalancing: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -81,7 +84,58 @@ class MemoryBroker:
             topic: Topic with prefix.
             partitions: How many partitions it gets.
         """
-        self._logs.setdefault(topic, [[] for _ in range(partitions)])
+        if topic not in self._logs:
+            self._made += 1
+            self._ids[topic] = f"{self._made:022d}"
+            self._logs[topic] = [[] for _ in range(partitions)]
+
+    def delete(self, topic: str) -> None:
+        """Delete a topic; positions in it stay, as on a cluster for a while.
+
+        Args:
+            topic: Topic with prefix.
+        """
+        del self._logs[topic]
+
+    def grow(self, topic: str, partitions: int) -> None:
+        """Give a topic more partitions.
+
+        Args:
+            topic: Topic with prefix.
+            partitions: How many it has then.
+        """
+        log = self._logs[topic]
+        log += [[] for _ in range(partitions - len(log))]
+
+    def describe(self, topics: Collection[str]) -> dict[str, TopicState]:
+        """Say what topics are.
+
+        Args:
+            topics: Topics with prefix.
+
+        Returns:
+            Those that exist.
+        """
+        return {topic: TopicState(len(self._logs[topic]), self._ids[topic]) for topic in topics if topic in self._logs}
+
+    def pin(self, group: str, topic_ids: Mapping[str, str]) -> None:
+        """Say which topics a group works on.
+
+        Args:
+            group: The group.
+            topic_ids: Ids by topic.
+        """
+        self._pins.update({(group, topic): topic_id for topic, topic_id in topic_ids.items()})
+
+    def commit(self, group: str, positions: Mapping[TopicPartition, Position]) -> None:
+        """Commit a group's positions, with the ids of the topics that it works on.
+
+        Args:
+            group: The group.
+            positions: Its positions.
+        """
+        for partition, position in positions.items():
+            self._positions[group][partition] = position._replace(topic_id=self._pins.get((group, partition.topic), ""))
 
     def topics(self) -> dict[str, int]:
         """Give every topic with its number of partitions."""
@@ -190,7 +244,7 @@ class MemoryTransactions:
             reason = f"another instance has taken over {self._id}"
             raise Fenced(reason)
         ends = self._broker.append(outputs)
-        self._broker.positions(group).update(positions)
+        self._broker.commit(group, positions)
         return ends
 
     async def stop(self) -> None:
@@ -305,7 +359,19 @@ class MemoryConsumer:
 
     async def commit(self, positions: Mapping[TopicPartition, Position]) -> None:
         """Commit the group's positions."""
-        self._broker.positions(self._group).update(positions)
+        self._broker.commit(self._group, positions)
+
+    async def position(self, partition: TopicPartition) -> int:
+        """Give the offset that is fetched next."""
+        return self._places.get(partition, 0)
+
+    async def describe(self, topics: Collection[str]) -> Mapping[str, TopicState]:
+        """Say what topics are now."""
+        return self._broker.describe(topics)
+
+    def pin(self, topic_ids: Mapping[str, str]) -> None:
+        """Say which topics the group works on."""
+        self._broker.pin(self._group, topic_ids)
 
     async def stop(self) -> None:
         """Leave the group."""

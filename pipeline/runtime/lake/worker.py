@@ -19,7 +19,7 @@ from pipeline.model import headers as names
 from pipeline.model.ledger import ledger_key, ledger_value
 from pipeline.model.record import Output, Record, TopicPartition
 from pipeline.model.topics import topic_name
-from pipeline.ports.broker import Broker, Fenced, Position, Transactions, Uncertain
+from pipeline.ports.broker import Blocked, Broker, Fenced, Position, Transactions, Uncertain
 from pipeline.ports.clock import Clock
 from pipeline.ports.metrics import Metrics
 from pipeline.runtime.counting import count_transaction
@@ -29,6 +29,7 @@ from pipeline.runtime.lake.chain import MANIFEST, Chain, Part, Taken
 from pipeline.runtime.lake.disk import Disk
 from pipeline.runtime.lake.parquet import to_arrow
 from pipeline.runtime.partitions import ReadCommitted, start_offset
+from pipeline.runtime.progress import Standing
 
 _log = logging.getLogger(__name__)
 
@@ -104,6 +105,7 @@ class LakeWorker:
         self._chain = Chain(root, "", self._disk)
         self._live: list[ManifestRecord] = []
         self._end = 0
+        self._done = -1
         self._upkeep: asyncio.Task[None] | None = None
 
     async def open(self, read_committed: ReadCommitted, bounds: tuple[int, int]) -> int:
@@ -113,21 +115,26 @@ class LakeWorker:
         start = start_offset(committed, bounds)
         await self._in_thread(self._find_chain, bounds[1])
         if not self._live:
-            self._end = start
+            self._end = self._done = start
             return start
         self._end = self._live[-1].end
         if self._end > (committed.offset if committed is not None else 0):
             outputs = outputs_beyond(self._live, committed.offset if committed is not None else 0)
             await self._transactions.commit(outputs, {self._partition: Position(self._end)}, self._group)
         await self._in_thread(self._chain.sweep, self._clock.now_ms())
-        return max(start, self._end)
+        self._done = max(start, self._end)
+        return self._done
+
+    def standing(self) -> Standing:
+        """Say how far it is; it waits for nothing on purpose."""
+        return Standing(self._done)
 
     async def _in_thread(self, work: Callable[..., _T], *arguments: object) -> _T:
-        """Work with files beside the loop; a disk that fails is doubt, not a bug: the host tries again."""
+        """Work with files beside the loop; a disk that fails is no bug: the host tries again, and nothing is lost meanwhile."""
         try:
             return await asyncio.to_thread(work, *arguments)
         except OSError as error:
-            raise Uncertain(f"the lake {self._root} cannot be read or written: {error}") from error
+            raise Blocked(f"the lake {self._root} cannot be read or written: {error}") from error
 
     def _find_chain(self, end: int) -> None:
         """Read the newest chain of this partition; one that reaches beyond the topic's end is left to its topic, which is no more.
@@ -204,7 +211,7 @@ class LakeWorker:
             await self._yield_to_other(error)
             raise Uncertain(f"another writer added the record at offset {self._end} of {self._partition}; reading the manifest anew") from error
         await self._transactions.commit(outputs, {self._partition: Position(end)}, self._group)
-        self._end = end
+        self._end = self._done = end
         self._live.append(complete)
         self._first = self._last = None
         self._count(gathered, last, started)

@@ -29,7 +29,7 @@ class PrometheusMetrics:
         if child is None:
             metric = self._metrics[name]
             try:
-                child = self._children[key] = metric.labels(**labels)
+                child = self._children[key] = metric.labels(**labels) if labels or METRICS[name].labels else metric
             except ValueError as error:
                 reason = f"{name} takes the labels {METRICS[name].labels}, not {tuple(labels)}"
                 raise KeyError(reason) from error

@@ -10,10 +10,11 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from pipeline.model.record import Output, Record, TopicPartition
-from pipeline.ports.broker import BrokerError, Fenced, Position, Uncertain
+from pipeline.ports.broker import Blocked, BrokerError, Fenced, Position, TopicState, Uncertain
 from pipeline.runtime.brokers.memory import MemoryBroker, MemoryConsumer
 from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.partitions import FENCED_SECONDS, REOPEN_SECONDS, REVOKE_SECONDS, PartitionHost, ReadCommitted, start_offset
+from pipeline.runtime.progress import PATIENCE_SECONDS, Standing
 from tests.unit.runtime.jumping import jumping
 
 TOPIC = "test.in"
@@ -40,17 +41,22 @@ class Bench:
         self.slow_release = 0.0
         self.retention: int | None = None  # offset before which nothing is kept
         self.expired: list[int] = []
+        self.lazy = False  # workers take records and never get done with them
+        self.waits_for = ""
+        self.away = False  # the broker does not say what topics are
+        self.deaf = False  # the fetching client gets nothing any more
         self.free = asyncio.Event()
         self.free.set()
         self.host = self.a_host()
 
-    def a_host(self, inbox_bytes: int = 1_000_000) -> PartitionHost:
+    def a_host(self, inbox_bytes: int = 1_000_000, **counts: int) -> PartitionHost:
         """Make a member."""
         return PartitionHost(
             self.broker,
             group="test.group",
             topics=[TOPIC],
             make_worker=lambda one: _Worker(self, one),
+            counts={f"test.{name}": count for name, count in counts.items()},
             inbox_bytes=inbox_bytes,
             on_expired=self.expired.append,
         )
@@ -110,7 +116,15 @@ class _Consumer(MemoryConsumer):
         found = await super().bounds(partitions)
         return {one: (self._bench.retention or first, end) for one, (first, end) in found.items()}
 
+    async def describe(self, topics: Collection[str]) -> Mapping[str, TopicState]:
+        if self._bench.away:
+            raise BrokerError("no answer")
+        return await super().describe(topics)
+
     async def fetch(self, timeout_seconds: float) -> Mapping[TopicPartition, Sequence[Record]]:
+        if self._bench.deaf:
+            await asyncio.sleep(timeout_seconds)
+            return {}
         found = await super().fetch(timeout_seconds)
         await self._bench.free.wait()
         return found
@@ -121,13 +135,18 @@ class _Worker:
         self._bench = bench
         self._number = partition.partition
         self._mine: list[int] = []
+        self._done = -1
         bench.taken[self._number].append(self._mine)
 
     async def open(self, read_committed: ReadCommitted, bounds: tuple[int, int]) -> int:
         self._bench.log.append(f"fence {self._number}")
         offset = start_offset(await read_committed(), bounds)
         self._bench.log.append(f"restore {self._number}")
+        self._done = offset
         return offset
+
+    def standing(self) -> Standing:
+        return Standing(self._done, self._bench.waits_for)
 
     async def run(self, inbox: Inbox) -> None:
         while True:
@@ -142,6 +161,8 @@ class _Worker:
             self._bench.log.append(f"take {self._number}")
             if self._bench.failures[self._number]:
                 raise self._bench.failures[self._number].popleft()
+            if not self._bench.lazy:
+                self._done = records[-1].offset + 1
 
     async def close(self) -> None:
         self._bench.log.append(f"close {self._number}")
@@ -390,3 +411,185 @@ async def test_a_worker_that_fails_while_it_closes_ends_the_member() -> None:
     host.stop()
     assert task.done()
     assert error is task.exception()
+
+
+async def looks(host: PartitionHost, seconds: float) -> list[str]:
+    """Look every five seconds for so long; gives what the last look found."""
+    found: list[str] = []
+    for _ in range(int(seconds / 5) + 1):
+        found = await host.look(asyncio.get_running_loop().time())
+        await asyncio.sleep(5)
+    return found
+
+
+@jumping
+async def test_what_never_gets_done_is_no_life() -> None:
+    """A partition whose worker has taken records and stands still is named, after a minute and not before."""
+    bench = Bench()
+    bench.lazy = True
+    bench.write(3)
+    async with bench.running():
+        await until(lambda: bench.taken[0] == [[0, 1, 2]])
+        assert [] == await looks(bench.host, PATIENCE_SECONDS - 5)
+        assert ["test.in-0 of test.group has stood still at offset 0 for 60 s"] == await bench.host.look(asyncio.get_running_loop().time())
+
+
+@jumping
+async def test_a_client_that_fetches_nothing_any_more_is_found() -> None:
+    """The end is asked of the broker, so that a client that believes to have read everything is found out (aio-libs/aiokafka#718, #1154)."""
+    bench = Bench()
+    async with bench.running():
+        await until(lambda: bench.host.ready)
+        bench.deaf = True
+        await asyncio.sleep(1)
+        bench.write(1)
+        assert ["test.in-0 of test.group has stood still at offset 0 for 60 s"] == await looks(bench.host, PATIENCE_SECONDS)
+
+
+@jumping
+async def test_an_outcome_that_stays_doubtful_is_no_life() -> None:
+    """Opening again and again without getting anywhere is no progress."""
+    bench = Bench()
+    bench.write(3)
+    bench.failures[0].extend([Uncertain("no answer")] * 1_000)
+    async with bench.running():
+        await until(lambda: len(bench.taken[0]) > 3)
+        assert 1 == len(await looks(bench.host, PATIENCE_SECONDS + 5))
+
+
+@pytest.mark.parametrize("why", ["waits", "blocked", "broker", "idle", "moves"])
+def test_what_waits_on_purpose_lives(why: str) -> None:
+    """A tool, a delay, a right or a broker that is waited for, nothing to do, and slow work are no reason to start again."""
+
+    @jumping
+    async def run() -> None:
+        bench = Bench()
+        bench.lazy = why not in ("idle", "moves")
+        bench.waits_for = "a tool" if why == "waits" else ""
+        bench.write(3)
+        if why == "blocked":
+            bench.failures[0].extend([Blocked("a right is missing")] * 1_000)
+        async with bench.running():
+            await until(lambda: any(bench.taken[0]))
+            bench.away = why == "broker"
+            for _ in range(40):
+                if why == "moves":
+                    bench.write(1)
+                assert [] == await looks(bench.host, 0)
+            assert (why not in {"broker", "blocked"}) == bench.host.ready
+            assert ("a right is missing" if why == "blocked" else "") == bench.host.trouble
+
+    run()
+
+
+@jumping
+async def test_a_rebalance_that_never_ends_is_no_life() -> None:
+    """A member whose partitions were taken away and that gets no answer to its joining again is named."""
+    bench = Bench()
+    async with bench.running():
+        await until(lambda: bench.host.ready)
+        await bench.host._revoked([FIRST])  # as aiokafka does before it joins again
+        assert ["group test.group has had no assignment for 60 s"] == await looks(bench.host, PATIENCE_SECONDS)
+
+
+@jumping
+async def test_what_is_blocked_goes_on_once_it_is_mended() -> None:
+    """What must be mended is waited for and said, with the lag kept."""
+    bench = Bench()
+    bench.write(2)
+    bench.failures[0].extend([Blocked("the disk is full")] * 2)
+    async with bench.running():
+        await until(lambda: bench.host.blocked == 1)
+        assert ("the disk is full", False) == (bench.host.trouble, bench.host.ready)
+        await until(lambda: bench.taken[0] == [[0, 1]] * 3 and bench.host.ready)
+        assert ("", 0) == (bench.host.trouble, bench.host.blocked)
+
+
+@jumping
+async def test_a_topic_that_is_missing_is_waited_for() -> None:
+    """A member whose topic does not exist says so and joins once it is made."""
+    bench = Bench()
+    bench.broker.delete(TOPIC)
+    async with bench.running():
+        await asyncio.sleep(120)
+        assert "there is no topic test.in; `headrace apply` makes it" == bench.host.trouble
+        assert not bench.host.ready
+        bench.broker.create(TOPIC, 1)
+        await until(lambda: bench.host.ready)
+        assert "" == bench.host.trouble
+
+
+@jumping
+async def test_a_broker_that_is_away_is_waited_for() -> None:
+    """A member that starts before its broker does joins when that has come."""
+    bench = Bench()
+    bench.away = True
+    bench.write(1)
+    async with bench.running():
+        await asyncio.sleep(120)
+        assert [] == await looks(bench.host, 120)
+        assert not bench.host.ready
+        bench.away = False
+        await until(lambda: bench.taken[0] == [[0]])
+
+
+@jumping
+async def test_another_number_of_partitions_is_refused() -> None:
+    """Where the topology says another number, nothing is judged, and the procedure that changes it is named."""
+    bench = Bench(partitions=2)
+    bench.write(1)
+    host = bench.a_host(**{"in": 1})
+    async with bench.running(host):
+        await asyncio.sleep(60)
+        assert host.trouble.startswith("the topic test.in has 2 partitions, not 1:")
+        assert "headrace topics grow" in host.trouble
+        assert [] == bench.taken[0]
+
+
+@jumping
+async def test_a_topic_that_grows_under_way_is_refused() -> None:
+    """A number of partitions that changes while a group works stops it, and its lag is kept."""
+    bench = Bench()
+    host = bench.a_host(**{"in": 1})
+    async with bench.running(host):
+        await until(lambda: host.ready)
+        bench.broker.grow(TOPIC, 2)
+        await host.look(0)
+        await until(lambda: "has 2 partitions" in host.trouble)
+        await asyncio.sleep(60)
+        bench.write(1)
+        await asyncio.sleep(60)
+        assert ([], False) == (host.assigned, host.ready)
+
+
+@jumping
+async def test_a_topic_made_anew_is_refused() -> None:
+    """An offset of the topic before is no offset of this one, however far that has come; a position set by hand is believed."""
+    bench = Bench()
+    bench.write(3)
+    async with bench.running():
+        await until(lambda: any(bench.taken[0]))
+        bench.broker.commit("test.group", {FIRST: Position(3)})
+    bench.broker.delete(TOPIC)
+    bench.broker.create(TOPIC, 1)
+    bench.write(9)
+    host = bench.a_host()
+    async with bench.running(host):
+        await until(lambda: "belongs to an earlier topic test.in" in host.trouble)
+        assert "headrace offsets reset" in host.trouble
+        assert [0, 1, 2] == [offset for worker in bench.taken[0] for offset in worker]
+        bench.commit(0)
+        await until(lambda: bench.taken[0][-1] == list(range(9)))
+
+
+@jumping
+async def test_a_topic_made_anew_under_way_is_refused() -> None:
+    """The look finds it out."""
+    bench = Bench()
+    async with bench.running():
+        await until(lambda: bench.host.ready)
+        bench.broker.commit("test.group", {FIRST: Position(0)})
+        bench.broker.delete(TOPIC)
+        bench.broker.create(TOPIC, 1)
+        await bench.host.look(0)
+        await until(lambda: "belongs to an earlier topic" in bench.host.trouble)

@@ -103,6 +103,8 @@ class Bench:
 
 
 class _State:
+    restored = 0
+
     def __init__(self, log: list[str]) -> None:
         self._log = log
 

@@ -22,7 +22,7 @@ def _first_seen(digest: bytes) -> FirstSeen | None:
 @pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
     """Give an endpoint on a free port."""
-    made = Endpoint("127.0.0.1", 0, metrics=lambda: b"", live=lambda: True, ready=lambda: False, status=dict, first_seen=_first_seen)
+    made = Endpoint("127.0.0.1", 0, metrics=lambda: b"", live=lambda: "", ready=lambda: "not ready", status=dict, first_seen=_first_seen)
     yield made
     made.close()
 

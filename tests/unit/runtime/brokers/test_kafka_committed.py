@@ -69,7 +69,7 @@ def admin(monkeypatch: pytest.MonkeyPatch) -> _Admin:
 
 def a_consumer() -> KafkaConsumer:
     """Make a member that never joins."""
-    return KafkaConsumer("127.0.0.1:1", "test.filter", "test")
+    return KafkaConsumer("127.0.0.1:1", "test.filter", "test", {})
 
 
 def at(offset: int) -> Mapping[KafkaTopicPartition, OffsetAndMetadata]:

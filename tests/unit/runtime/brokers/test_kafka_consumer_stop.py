@@ -45,7 +45,7 @@ def test_it_leaves_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     @jumping
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        consumer = KafkaConsumer("nowhere:1", "test.filter", "test")
+        consumer = KafkaConsumer("nowhere:1", "test.filter", "test", {})
         await consumer.start(["test.in"], nothing, nothing)
         before = loop.time()
         await consumer.stop()

@@ -61,7 +61,7 @@ class _Builder:
 
 async def outcome(producer: Producer) -> BrokerError:
     """Commit a record to each of two partitions, and give what is raised."""
-    transactions = KafkaTransactions("127.0.0.1:1", "t")
+    transactions = KafkaTransactions("127.0.0.1:1", "t", {})
     transactions._producer = producer  # the one thing that no real broker does when it is asked to
     with pytest.raises(BrokerError) as raised:
         await transactions.commit([Output("test.out", None, b"v", (), number) for number in range(2)], {}, "group")
