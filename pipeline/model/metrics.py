@@ -61,7 +61,9 @@ _METRICS: Final = (
     Metric("headrace_order_waived_total", "counter", ("destination",), "Requests of a busy key that did not wait for the one before them."),
     Metric("headrace_lake_rows_total", "counter", ("storage",), "Rows committed to a lake."),
     Metric("headrace_lake_commit_seconds", "histogram", ("storage",), "Time to write and commit one manifest record.", _SECONDS),
-    Metric("headrace_loop_lag_seconds", "histogram", (), "How late timers come: what one turn of the loop keeps others waiting.", _LAG_SECONDS),
+    Metric(
+        "headrace_loop_lag_seconds", "histogram", ("process",), "How late timers come: what one turn of the loop keeps others waiting.", _LAG_SECONDS
+    ),
     Metric(
         "headrace_standing_still",
         "gauge",

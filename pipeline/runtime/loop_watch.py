@@ -66,6 +66,7 @@ class LoopWatch:
     Args:
         clock: Time.
         metrics: Counts.
+        process: Name of the process.
         limit_seconds: For how long the loop may stand still.
         end: Ends the process.
     """
@@ -75,11 +76,13 @@ class LoopWatch:
         clock: Clock,
         metrics: Metrics,
         *,
+        process: str,
         limit_seconds: float = STALL_SECONDS,
         end: Callable[[], None] = lambda: os._exit(STALLED_STATUS),
     ) -> None:
         self._clock = clock
         self._metrics = metrics
+        self._process = process
         self._limit = limit_seconds
         self._end = end
         self._turned = clock.monotonic()
@@ -103,7 +106,7 @@ class LoopWatch:
     def _turn(self, now: float, due: float, cpu: float) -> None:
         self._turned = now
         late = max(0.0, now - due)
-        self._metrics.observe("headrace_loop_lag_seconds", late)
+        self._metrics.observe("headrace_loop_lag_seconds", late, process=self._process)
         turn = long_turn(late, cpu)
         if turn > LONG_SECONDS and now - self._said >= SAY_SECONDS:
             self._said = now

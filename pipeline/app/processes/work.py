@@ -85,7 +85,7 @@ async def _work(options: ProcessOptions, name: str, processors: Sequence[str], s
         first_seen=_first_seen(maker, asyncio.get_running_loop()),
     )
     started(endpoint.port)
-    watch = LoopWatch(clock, metrics)
+    watch = LoopWatch(clock, metrics, process=name)
 
     def stop() -> None:
         for each in runners:

@@ -32,7 +32,7 @@ async def test_a_loop_that_stands_ends_the_process(caplog: pytest.LogCaptureFixt
     """While a handler blocks the loop, a thread beside it ends the process and says where the loop was; the lag is counted."""
     ended = threading.Event()
     metrics = MemoryMetrics()
-    watch = LoopWatch(SystemClock(), metrics, limit_seconds=GUARD_SECONDS, end=ended.set)
+    watch = LoopWatch(SystemClock(), metrics, process="filter", limit_seconds=GUARD_SECONDS, end=ended.set)
     watching = asyncio.create_task(watch.run())
     await asyncio.sleep(0.05)
     with caplog.at_level(logging.CRITICAL):
@@ -43,13 +43,13 @@ async def test_a_loop_that_stands_ends_the_process(caplog: pytest.LogCaptureFixt
     await asyncio.wait([watching])
     assert "has not turned for" in caplog.text
     assert "test_a_loop_that_stands_ends_the_process" in caplog.text
-    assert max(metrics.observations["headrace_loop_lag_seconds", ()]) > GUARD_SECONDS / 2
+    assert max(metrics.observations["headrace_loop_lag_seconds", ("filter",)]) > GUARD_SECONDS / 2
 
 
 async def test_a_loop_that_turns_goes_on() -> None:
     """A loop with nothing to do is watched without a word."""
     ended = threading.Event()
-    watch = LoopWatch(SystemClock(), MemoryMetrics(), limit_seconds=2 * GUARD_SECONDS, end=ended.set)
+    watch = LoopWatch(SystemClock(), MemoryMetrics(), process="filter", limit_seconds=2 * GUARD_SECONDS, end=ended.set)
     watching = asyncio.create_task(watch.run())
     await asyncio.wait([watching], timeout=3 * GUARD_SECONDS)
     watching.cancel()
