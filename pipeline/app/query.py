@@ -60,6 +60,46 @@ class Answer(NamedTuple):
     rows: list[list[Any]]
 
 
+class Contents(NamedTuple):
+    """What a lake holds.
+
+    Attributes:
+        rows: How many rows its files have.
+        checksum: A text that is equal for equal rows (source, message id, time of receipt and the whole message), in whatever order and files.
+    """
+
+    rows: int
+    checksum: str
+
+
+def lake_contents(root: Path) -> Contents:
+    """Add up the rows of a lake as they lie in the files that count, doubled ones twice.
+
+    Args:
+        root: The lake's folder.
+
+    Returns:
+        Rows and checksum.
+
+    Raises:
+        QueryError: The manifest is damaged, or a file is missing.
+    """
+    files = lake_files(root)
+    if not files:
+        return Contents(0, "0" * 16)
+    paths = ", ".join(_text(str(root / file.path)) for file in files)
+    sql = f"SELECT count(*), sum(CAST(hash(source, id, received_at, {MESSAGE}) AS HUGEINT)) FROM read_parquet([{paths}], union_by_name = true)"  # noqa: S608 (paths are quoted)
+    connection = duckdb.connect(":memory:")
+    try:
+        found = connection.execute(sql).fetchone()
+    except duckdb.Error as error:
+        raise QueryError(str(error)) from error
+    finally:
+        connection.close()
+    rows, total = found or (0, 0)
+    return Contents(rows, f"{(total or 0) % 2**64:016x}")
+
+
 def lake_files(root: Path) -> list[DataFile]:
     """List the files of a lake that count.
 

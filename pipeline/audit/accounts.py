@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -141,29 +142,30 @@ class Chain:
         self._skipped: list[tuple[int, int]] = []
         self._last_start = self._last_end = start
 
-    def add(self, start: int, end: int, taken: int) -> None:
+    def add(self, start: int, end: int, taken: int, *, on_purpose: bool = False) -> None:
         """Add the next transaction.
 
         Args:
             start: Offset of its first input.
             end: Offset after its last one.
             taken: How many inputs it ended.
+            on_purpose: Whether somebody is known to have set the group's offset between the last transaction and this one.
         """
         if start > self.end:
             self._skipped.append((self.end, start))
         elif start < self.end:
-            self._again(start, end, taken)
+            self._again(start, end, taken, on_purpose=on_purpose)
         self.start = min(self.start, start)
         self.end = max(self.end, end)
         self.taken += taken
         self._last_start, self._last_end = start, end
 
-    def _again(self, start: int, end: int, taken: int) -> None:
+    def _again(self, start: int, end: int, taken: int, *, on_purpose: bool) -> None:
         known = min(end, self.end)
         mixed = (max(start, self.start), self.end) if end > self.end else None
         new = 0 if mixed else taken
         if start < self._last_end or not self.jumps:
-            self.jumps.append(Jump(start, known, new, mixed, twice=start >= self._last_start))
+            self.jumps.append(Jump(start, known, new, mixed, twice=start >= self._last_start and not on_purpose))
         else:  # goes on after a jump, through what is known
             before = self.jumps[-1]
             self.jumps[-1] = before._replace(end=known, taken=before.taken + new, mixed=mixed)
@@ -177,29 +179,39 @@ class Chain:
 class Accounts:
     """The ledger of a range of time, added up.
 
+    Args:
+        resets: When offsets were set on purpose, in milliseconds since the epoch, by processor.
+
     Attributes:
         processors: Accounts by processor.
         chains: Chains by processor, input topic and partition.
         transactions: How many were added.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, resets: Mapping[str, Sequence[int]] = MappingProxyType({})) -> None:
         self.processors: dict[str, Account] = {}
         self.chains: dict[tuple[str, str, int], Chain] = {}
         self.transactions = 0
+        self._resets = resets
+        self._last_at: dict[tuple[str, str, int], int] = {}
 
-    def add(self, transaction: Transaction) -> None:
+    def add(self, transaction: Transaction, at_ms: int = 0) -> None:
         """Add a transaction; those of one input partition in the order of the ledger.
 
         Args:
             transaction: What it did.
+            at_ms: Broker time of its record, milliseconds since the epoch.
         """
         self.transactions += 1
         self.processors.setdefault(transaction.processor, Account()).add(transaction)
         if transaction.processor == DEAD_LETTERS:
             return  # a person chooses which of them are taken, and in which order
         place = transaction.processor, transaction.topic, transaction.partition
-        self.chains.setdefault(place, Chain(transaction.start)).add(transaction.start, transaction.end, transaction.taken)
+        last_at = self._last_at.get(place, 0)
+        self._last_at[place] = at_ms
+        on_purpose = any(last_at <= reset <= at_ms for reset in self._resets.get(transaction.processor, ()))
+        chain = self.chains.setdefault(place, Chain(transaction.start))
+        chain.add(transaction.start, transaction.end, transaction.taken, on_purpose=on_purpose)
 
     def redriven(self, topic: str) -> int:
         """Count the dead letters that went back to a topic (without prefix)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from pipeline.lake.columns import Column
@@ -18,6 +18,10 @@ from pipeline.model.record import Record
 _ROUTES_REMEMBERED: Final = 4096
 EVENTS_MOST: Final = 1000
 """Most event slugs that a file's entry in the manifest lists; they only serve the views of single events."""
+
+
+FileKey = tuple[str, str, str]
+"""Source id, spec call, and the hour in which events were received, `YYYY-MM-DDTHH`."""
 
 
 class Rows(NamedTuple):
@@ -62,6 +66,26 @@ class Gathered(NamedTuple):
     notes: Counter[str]
 
 
+def summed(parts: Sequence[Gathered]) -> Gathered:
+    """Add up what several runs of records come to.
+
+    Args:
+        parts: At least one.
+
+    Returns:
+        One account of all of them.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    whole = Gathered([], Tally(), [], Counter())
+    for part in parts:
+        whole.files.extend(part.files)
+        whole.tally.rows.update(part.tally.rows)
+        whole.ended.extend(part.ended)
+        whole.notes.update(part.notes)
+    return whole
+
+
 class Gathering:
     """Takes records one by one, and gives what they come to.
 
@@ -80,7 +104,32 @@ class Gathering:
         self._tables: dict[tuple[str, str, str], Table] = {}
         self._routed: dict[bytes, bool] = {}
         self._elsewhere: Counter[str] = Counter()
+        self._already: Counter[str] = Counter()
         self._ended: list[Ended] = []
+
+    def place(self, record: Record) -> tuple[FileKey, str] | None:
+        """Say in which file a record's row would lie, and under which message id, without taking it.
+
+        Args:
+            record: A record of `routed`.
+
+        Returns:
+            File and id, or None for one that gives no row.
+        """
+        headers = dict(record.headers)
+        try:
+            body = decode(record.value or b"")[0]
+        except ValueError:
+            return None
+        if not self._is_for_us(headers.get(names.ROUTES, b"")) or body.__class__ is not dict or body.get("type") not in TABLES:
+            return None
+        key = headers.get(names.SOURCE, b"").decode("utf-8", "replace"), body["type"], _hour(body, record, headers.get(names.RECEIVED_AT, b""))
+        return key, str(body.get("messageId", ""))
+
+    def skip(self, record: Record) -> None:
+        """Take a record whose row is stored already."""
+        self._already[_source(record)] += 1
+        self.records += 1
 
     def add(self, record: Record) -> None:
         """Take a record.
@@ -164,11 +213,14 @@ class Gathering:
             notes.update(table.notes)
         for source, count in self._elsewhere.items():
             tally.rows[Row(source, "", "", "dropped", "other_destination", self._storage)] += count
+        for source, count in self._already.items():
+            tally.rows[Row(source, "", "", "dropped", "already_stored", self._storage)] += count
         for ended in self._ended:
             tally.rows[Row(_source(ended.record), "", "", "dead", ended.reason, self._storage)] += 1
         files = list(self._files())
         gathered = Gathered(files, tally, self._ended, notes)
         self._elsewhere = Counter()
+        self._already = Counter()
         self._ended = []
         self.records = self.size = 0
         return gathered

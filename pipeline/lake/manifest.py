@@ -2,7 +2,8 @@
 
 A record stands for a range of offsets. It starts where the former one ended, and its file is created exclusively under its first offset, so
 that of two writers one loses. A merged record stands for several that lie side by side; it is named after both its ends, and where it
-exists, readers use it instead of what it covers.
+exists, readers use it instead of what it covers. A record that was written again, because the group's offset was set back, covers one record exactly;
+of several over the same range the highest revision counts. So at every moment each row counts once.
 """
 
 from __future__ import annotations
@@ -11,21 +12,21 @@ import base64
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
 from pipeline.lake.columns import ColumnType
 from pipeline.model.record import Output
+from pipeline.ports.broker import Position
 
 MERGE_RECORDS: Final = 16
 """How many neighbouring records of one level are merged into one of the next."""
 MERGE_BYTES: Final = 32 * 1024 * 1024
 """Most bytes of Parquet that one merge reads."""
 
-_OUTPUTS_REPEATED: Final = 16
 _DIGITS: Final = 20
-_NAME: Final = re.compile(r"(\d{20})(?:-(\d{20}))?\.json")
+_NAME: Final = re.compile(r"(\d{20})(?:-(\d{20})(?:\.r(\d{1,9}))?)?\.json")
 
 
 class BrokenChain(Exception):
@@ -67,6 +68,7 @@ class ManifestRecord:
         at: When it was written, milliseconds since the epoch.
         notes: What could not be flattened, by kind.
         outputs: What the transaction of this range writes to Kafka, so that it can be made good after a crash.
+        revision: How often the range was written again from its topic.
     """
 
     start: int
@@ -76,6 +78,7 @@ class ManifestRecord:
     at: int = 0
     notes: Mapping[str, int] = field(default_factory=dict)
     outputs: tuple[Output, ...] = ()
+    revision: int = 0
 
     @property
     def size(self) -> int:
@@ -85,6 +88,8 @@ class ManifestRecord:
     @property
     def name(self) -> str:
         """File name of the record."""
+        if self.revision:
+            return f"{self.start:0{_DIGITS}d}-{self.end:0{_DIGITS}d}.r{self.revision}.json"
         if self.level:
             return f"{self.start:0{_DIGITS}d}-{self.end:0{_DIGITS}d}.json"
         return f"{self.start:0{_DIGITS}d}.json"
@@ -104,7 +109,7 @@ def chain_name(topic: str, partition: int, generation: int) -> str:
     return f"{topic}-{partition}" + (f".{generation}" if generation else "")
 
 
-def data_path(file: tuple[str, str, str], chain: str, start: int, end: int) -> str:
+def data_path(file: tuple[str, str, str], chain: str, start: int, end: int, revision: int = 0) -> str:
     """Place a file by its source, its call and the hour in which its events were received.
 
     Args:
@@ -112,12 +117,13 @@ def data_path(file: tuple[str, str, str], chain: str, start: int, end: int) -> s
         chain: Name of the chain.
         start: First offset of its record.
         end: Offset after its record.
+        revision: Revision of its record.
 
     Returns:
         Path relative to the lake's root.
     """
     source, call, hour = file
-    return f"source={source}/type={call}/day={hour[:10]}/hour={hour[11:]}/{chain}-{start}-{end}.parquet"
+    return f"source={source}/type={call}/day={hour[:10]}/hour={hour[11:]}/{chain}-{start}-{end}{f'.r{revision}' if revision else ''}.parquet"
 
 
 def encode_record(record: ManifestRecord) -> bytes:
@@ -133,6 +139,7 @@ def encode_record(record: ManifestRecord) -> bytes:
         "start": record.start,
         "end": record.end,
         "level": record.level,
+        "revision": record.revision,
         "at": record.at,
         "rows": sum(file.rows for file in record.files),
         "files": [_file_body(file) for file in record.files],
@@ -164,6 +171,7 @@ def decode_record(text: bytes) -> ManifestRecord:
             at=body["at"],
             notes=body["notes"],
             outputs=tuple(_output(output) for output in body["outputs"]),
+            revision=body.get("revision", 0),  # records of before 2026-11 have none
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a manifest record: {error!r}") from error
@@ -220,25 +228,38 @@ def follow(names: Iterable[str], read: Callable[[str], ManifestRecord]) -> list[
     Raises:
         BrokenChain: A record lies beyond the chain's end.
     """
-    widest: dict[int, tuple[int, str]] = {}
+    widest: dict[int, tuple[int, int, str]] = {}
     for name in names:
         match = _NAME.fullmatch(name)
         if match is None:
             continue
-        start, end = int(match[1]), int(match[2] or 0)
-        if end >= widest.get(start, (-1, ""))[0]:
-            widest[start] = (end, name)
+        start, found = int(match[1]), (int(match[2] or 0), int(match[3] or 0), name)
+        widest[start] = max(found, widest.get(start, found))
     records: list[ManifestRecord] = []
     if not widest:
         return records
     position = min(widest)
     while position in widest:
-        record = read(widest[position][1])
+        record = read(widest[position][-1])
         records.append(record)
         position = record.end
     if position < max(widest):
         raise BrokenChain(f"no record starts at offset {position}, but one at {max(widest)}")
     return records
+
+
+def next_revision(names: Iterable[str], start: int) -> int:
+    """Give the first revision that no record over a range that starts there has.
+
+    Args:
+        names: File names in the chain's folder.
+        start: First offset of the range.
+
+    Returns:
+        At least 1.
+    """
+    found = (_NAME.fullmatch(name) for name in names)
+    return 1 + max((int(match[3] or 0) for match in found if match is not None and int(match[1]) == start), default=0)
 
 
 def covered(names: Iterable[str], live: Sequence[ManifestRecord]) -> list[str]:
@@ -276,15 +297,45 @@ def plan_merge(live: Sequence[ManifestRecord]) -> Sequence[ManifestRecord]:
     return ()
 
 
-def outputs_beyond(records: Sequence[ManifestRecord], committed: int) -> list[Output]:
-    """Collect what transactions that a crash prevented would have written.
+STORED: Final = "stored"
+"""Metadata of an offset that the sink committed after it had stored a range. Whoever sets the offset by hand leaves it out."""
+AGAIN: Final = "again"
+"""Metadata of an offset that the sink committed while it wrote ranges again."""
+
+
+class Resumption(NamedTuple):
+    """What a new owner of a chain has to do first.
+
+    Attributes:
+        outputs: What a transaction that a crash prevented would have written.
+        again: Records whose ranges are to be read and written again, in order.
+    """
+
+    outputs: tuple[Output, ...] = ()
+    again: tuple[ManifestRecord, ...] = ()
+
+
+def resume(live: Sequence[ManifestRecord], committed: Position | None, first: int) -> Resumption:
+    """Tell a crash from an offset that was set back.
+
+    A crash leaves the last record without its transaction: the offset is the sink's own, and lies where that record starts. Any other offset before
+    the chain's end was set on purpose, and what lies beyond it is written again, record by record.
 
     Args:
-        records: The records that count, in order.
-        committed: The group's committed offset; 0 where there is none.
+        live: The records that count, in order.
+        committed: The group's position, or None where it has none (a first crash, or the broker forgot it: nothing was asked for).
+        first: First offset that the topic still has; ranges that begin before it cannot be read whole, and stay as they are.
 
     Returns:
-        Outputs of the newest such records. A crash leaves one; where there are more, the group was reset, and what they wrote is there already.
+        What is to be done.
     """
-    missing = [record for record in records if record.end > committed and not record.level]
-    return [output for record in missing[-_OUTPUTS_REPEATED:] for output in record.outputs]
+    if not live:
+        return Resumption()
+    last = live[-1]
+    if committed is None:
+        return Resumption(last.outputs if len(live) == 1 else ())
+    if committed.offset >= last.end:
+        return Resumption()
+    if committed.metadata == STORED and committed.offset >= last.start:
+        return Resumption(last.outputs)
+    return Resumption(again=tuple(record for record in live if record.end > committed.offset and record.start >= first))

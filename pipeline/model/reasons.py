@@ -77,6 +77,9 @@ _REASONS: Final = (
     Reason("misconfigured", "warning", "A setting or secret of the destination is missing; it is parked with its backlog."),
     # dead letters
     Reason("discarded", "info", "A person said that this dead letter needs nothing more."),
+    # replay
+    Reason("not_selected", "info", "The replay job was told to leave events of this source or name out."),
+    Reason("already_stored", "info", "The store holds a row for this source and message id."),
     # anywhere
     Reason("crashed", "error", "A step raised an exception on this record: a bug of ours."),
     Reason("not_a_ledger_record", "warning", "A record of the ledger is not one of ours; the monitor passes over it."),

@@ -75,6 +75,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic("handled", "place of a dead letter", "which dead letters were redriven or discarded, and when", partitions=1, cleanup="compact"),
     Topic("blocked", "as raw", "what a tracking plan or a privacy rule held back", partitions=1, retention_ms=30 * _DAY),
     Topic("config", "version and object", "what the workspace declares", partitions=1, cleanup="compact"),
+    Topic("jobs", "kind and id", "replay jobs, what is wanted of them, and groups held back for a reset", partitions=1, cleanup="compact"),
     Topic("{processor}.dedup.changelog", "none", "packed ids that one transaction added", retention_ms=36 * _HOUR),
 )
 

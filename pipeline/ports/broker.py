@@ -36,6 +36,20 @@ class TopicState(NamedTuple):
     topic_id: str = ""
 
 
+class GroupMember(NamedTuple):
+    """A member of a consumer group.
+
+    Attributes:
+        client_id: The name that it gives itself.
+        host: Where it connects from.
+        partitions: What it was assigned.
+    """
+
+    client_id: str
+    host: str
+    partitions: tuple[TopicPartition, ...] = ()
+
+
 class BrokerError(Exception):
     """The broker could not do what was asked; the message says what, where and what to do."""
 
@@ -290,6 +304,26 @@ class Admin(Protocol):
 
     async def lags(self, group: str, topics: Collection[str]) -> Mapping[TopicPartition, int]:
         """Give how many records a group has not read yet, by partition."""
+        ...
+
+    async def groups(self) -> Collection[str]:
+        """Give the names of the consumer groups that have members or committed positions."""
+        ...
+
+    async def members(self, group: str) -> Sequence[GroupMember]:
+        """Give the members of a group; none for a group that is stopped or does not exist."""
+        ...
+
+    async def positions(self, group: str) -> Mapping[TopicPartition, Position]:
+        """Give all committed positions of a group."""
+        ...
+
+    async def set_positions(self, group: str, positions: Mapping[TopicPartition, Position]) -> None:
+        """Commit positions for a group that has no members.
+
+        Raises:
+            BrokerError: It has members, which would not notice.
+        """
         ...
 
 

@@ -11,6 +11,7 @@ from pipeline.model.topology import Processor
 from pipeline.model.workspace import Storage, Workspace
 from pipeline.runtime.configuration import Configuration
 from pipeline.runtime.partitions import PartitionHost
+from pipeline.runtime.replay.jobs import Jobs
 
 _log = logging.getLogger(__name__)
 
@@ -62,12 +63,14 @@ class ProcessorRunner:
         processor: What the topology declares.
         configuration: What the workspace declares, followed.
         make_host: Makes a group member.
+        jobs: Says which groups are held back; None where nobody holds any.
     """
 
-    def __init__(self, processor: Processor, configuration: Configuration, make_host: MakeHost) -> None:
+    def __init__(self, processor: Processor, configuration: Configuration, make_host: MakeHost, jobs: Jobs | None = None) -> None:
         self.processor = processor
         self._configuration = configuration
         self._make_host = make_host
+        self._jobs = jobs
         self._members: dict[str, _Member] = {}
         self._changed = asyncio.Event()
         self._stopping = False
@@ -78,7 +81,7 @@ class ProcessorRunner:
         workspace = self._configuration.workspace
         return (
             workspace is not None
-            and set(self._members) == set(instances(self.processor, workspace))
+            and set(self._members) == set(self._wanted(workspace))
             and all(member.host.ready for member in self._members.values())
         )
 
@@ -94,6 +97,8 @@ class ProcessorRunner:
             Exception: Whatever ended a member: a bug, or a topic that cannot be read.
         """
         self._configuration.on_change(lambda _workspace: self._changed.set())
+        if self._jobs is not None:
+            self._jobs.on_change(self._changed.set)
         try:
             while not self._stopping:
                 if self._changed.is_set():
@@ -116,7 +121,7 @@ class ProcessorRunner:
         workspace = self._configuration.workspace
         if workspace is None or self._stopping:
             return
-        wanted = instances(self.processor, workspace)
+        wanted = self._wanted(workspace)
         # A lake that lies elsewhere now is another lake; everything else follows a new version within its member.
         storage = workspace.storage if self.processor.for_each == "storage" else {}
         outdated = [name for name, member in self._members.items() if name not in wanted or member.storage != storage.get(name)]
@@ -127,6 +132,10 @@ class ProcessorRunner:
                 task = asyncio.create_task(host.run(), name=host.group)
                 self._members[instance] = _Member(host, task, storage.get(instance))
                 _log.info("Group %s reads %s.", host.group, ", ".join(host.topics))
+
+    def _wanted(self, workspace: Workspace) -> list[str]:
+        held = self._jobs.held if self._jobs is not None else frozenset()
+        return [instance for instance in instances(self.processor, workspace) if group_name(self.processor, instance) not in held]
 
     async def _stop_members(self, which: list[str]) -> None:
         members = [self._members.pop(instance) for instance in which]

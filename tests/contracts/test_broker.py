@@ -455,3 +455,36 @@ async def test_positions_carry_the_topic_that_is_pinned(cluster: Cluster) -> Non
         assert Position(2) == await cluster.committed("other", "in")
     finally:
         await consumer.stop()
+
+
+async def test_a_stopped_group_can_be_set_to_other_positions(cluster: Cluster) -> None:
+    """Positions are the group's own words for them; a group that nobody knows has none, and no members."""
+    await cluster.create("in", partitions=2)
+    admin, group, first = cluster.broker.admin(), cluster.name("group"), TopicPartition(cluster.name("in"), 0)
+    assert [] == list(await admin.members(group))
+    assert {} == await admin.positions(group)
+    await admin.set_positions(group, {first: Position(0, "note")})
+    assert {first: Position(0, "note")} == await admin.positions(group)
+    assert group in await admin.groups()
+
+
+async def test_the_positions_of_a_group_with_members_are_theirs(cluster: Cluster) -> None:
+    """Its members are named with what they were assigned, and nobody else sets its positions."""
+    await cluster.create("in", partitions=2)
+    admin, group = cluster.broker.admin(), cluster.name("group")
+    assigned: asyncio.Queue[Collection[TopicPartition]] = asyncio.Queue()
+    consumer = cluster.broker.consumer(group)
+
+    async def nothing(_partitions: Collection[TopicPartition]) -> None:
+        """Do nothing."""
+
+    await consumer.start([cluster.name("in")], assigned.put, nothing)
+    partitions = await assigned.get()
+    try:
+        (member,) = await admin.members(group)
+        assert set(partitions) == set(member.partitions)
+        with pytest.raises(BrokerError, match="has members"):
+            await admin.set_positions(group, {TopicPartition(cluster.name("in"), 0): Position(0)})
+        assert {} == await admin.positions(group)
+    finally:
+        await consumer.stop()

@@ -27,6 +27,7 @@ GROUPS: Final = (
     ("deadletters", ("dead",)),
     ("query", ("query",)),
     ("audit", ("audit",)),
+    ("offsets", ("offsets",)),
     ("demo", ("demo",)),
     ("status", ("status",)),
     ("run", ("run",)),

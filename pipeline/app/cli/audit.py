@@ -23,6 +23,8 @@ from pipeline.audit import ENDS, Accounts, Balance, Finding, Place, Readers, Rep
 from pipeline.model.topics import topic_name
 from pipeline.model.topology import Topology
 from pipeline.ports.broker import Broker
+from pipeline.runtime.clock import SystemClock
+from pipeline.runtime.replay.jobs import Jobs
 
 
 class Range(NamedTuple):
@@ -96,7 +98,7 @@ async def examine(broker: Broker, prefix: str, topology: Topology, chosen: Range
         CommandError: There is no ledger.
     """
     name, _ = await find_topic(broker, "ledger", prefix)
-    accounts = Accounts()
+    accounts = Accounts((await Jobs(broker, prefix, SystemClock()).read()).resets)
     whole = chosen == Range(None, None)
     end = 0
     async for records in broker.reader().read(name):
@@ -108,7 +110,7 @@ async def examine(broker: Broker, prefix: str, topology: Topology, chosen: Range
             if (chosen.begin is None or record.timestamp >= chosen.begin) and (chosen.end is None or record.timestamp < chosen.end):
                 transaction = read_transaction(record.value)
                 if transaction is not None:
-                    accounts.add(transaction)
+                    accounts.add(transaction, record.timestamp)
     declared = (await read_config(broker, prefix)).workspace
     readers = _readers(accounts, groups(topology, declared) if declared else {})
     counted = await _count(broker, prefix, questions(accounts, topology, readers, whole=whole))

@@ -24,6 +24,7 @@ from pipeline.runtime.http.pooled_client import PooledClient
 from pipeline.runtime.loop_watch import LoopWatch
 from pipeline.runtime.metrics.prometheus import PrometheusMetrics
 from pipeline.runtime.processors import ProcessorRunner
+from pipeline.runtime.replay.jobs import Jobs
 from pipeline.runtime.stores.rocksdb import open_rocksdb_store
 
 _log = logging.getLogger(__name__)
@@ -63,7 +64,8 @@ async def _work(options: ProcessOptions, name: str, processors: Sequence[str], s
     outside = Outside(broker, clock, metrics, http, lambda group, partition: open_rocksdb_store(store_path(group, partition)), options.time_scale)
     judging = judges(options)
     maker = HostMaker(judging, configuration, outside)
-    runners = [ProcessorRunner(options.topology.processors[each], configuration, maker) for each in processors]
+    jobs = Jobs(broker, options.prefix, clock)
+    runners = [ProcessorRunner(options.topology.processors[each], configuration, maker, jobs) for each in processors]
 
     def folders() -> dict[str, Path]:
         workspace = configuration.workspace
@@ -92,7 +94,7 @@ async def _work(options: ProcessOptions, name: str, processors: Sequence[str], s
             each.stop()
 
     try:
-        await until_stopped([each.run() for each in runners], [configuration.run(), health.run(), watch.run()], stop)
+        await until_stopped([each.run() for each in runners], [configuration.run(), jobs.run(), health.run(), watch.run()], stop)
     finally:
         await http.close()
         endpoint.close()

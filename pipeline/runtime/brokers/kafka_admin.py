@@ -6,14 +6,15 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequen
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from aiokafka.structs import TopicPartition as KafkaTopicPartition
 
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
-from pipeline.model.record import Record, TopicPartition
+from pipeline.model.record import Record
 from pipeline.model.topics import Declared
 from pipeline.ports.broker import BrokerError
+from pipeline.runtime.brokers.kafka_groups import KafkaGroups
 from pipeline.runtime.brokers.kafka_records import as_they_are, read_whatever_was_written
 
 REPLICAS: Final = 3
@@ -83,25 +84,12 @@ class KafkaReader:
         return ends
 
 
-class KafkaAdmin:
+class KafkaAdmin(KafkaGroups):
     """Topics and offsets of a cluster; connects for each call.
 
     Args:
         bootstrap: `host:port`, comma separated.
     """
-
-    def __init__(self, bootstrap: str) -> None:
-        self._bootstrap = bootstrap
-
-    async def _connected(self) -> AIOKafkaAdminClient:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
-        try:
-            await admin.start()
-        except (KafkaError, OSError) as error:
-            await admin.close()
-            reason = f"cannot reach Kafka at {self._bootstrap}: {error}"
-            raise BrokerError(reason) from error
-        return admin
 
     async def topics(self) -> Mapping[str, int]:
         """Give every topic with its number of partitions."""
@@ -130,27 +118,3 @@ class KafkaAdmin:
             if code not in (0, TopicAlreadyExistsError.errno):
                 reason = f"cannot create topic {name}: {message[0] if message else for_code(code).__name__}"
                 raise BrokerError(reason)
-
-    async def lags(self, group: str, topics: Collection[str]) -> Mapping[TopicPartition, int]:
-        """Give how many records a group has not read yet, by partition."""
-        admin = await self._connected()
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._bootstrap, isolation_level="read_committed")
-        try:
-            await consumer.start()
-            committed = await admin.list_consumer_group_offsets(group)
-            counts = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(list(topics))}
-            partitions = [KafkaTopicPartition(topic, number) for topic, count in counts.items() for number in range(count)]
-            ends = await consumer.end_offsets(partitions)
-            begins = await consumer.beginning_offsets(partitions)
-        except (KafkaError, OSError) as error:
-            reason = f"cannot read the lag of {group}: {error}"
-            raise BrokerError(reason) from error
-        finally:
-            await consumer.stop()
-            await admin.close()
-        lags: dict[TopicPartition, int] = {}
-        for partition in partitions:
-            position = committed.get(partition)
-            read = begins[partition] if position is None or position.offset < 0 else position.offset
-            lags[TopicPartition(*partition)] = max(0, ends[partition] - read)
-        return lags

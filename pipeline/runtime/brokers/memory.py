@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 
 from pipeline.model.ids import partition_of
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Output, Record, TopicPartition
-from pipeline.model.topics import Declared
 from pipeline.ports.broker import Assigned, BrokerError, Fenced, Position, RecordRefused, Revoked, TopicState, Uncertain
 from pipeline.ports.clock import Clock
+from pipeline.runtime.brokers.memory_admin import MemoryAdmin, MemoryCluster
 from pipeline.runtime.brokers.memory_lookup import MemoryLookup
 from pipeline.runtime.clock import SystemClock
 
@@ -57,7 +57,7 @@ class MemoryBroker:
 
     def admin(self) -> MemoryAdmin:
         """Make an admin client."""
-        return MemoryAdmin(self)
+        return MemoryAdmin(MemoryCluster(self.topics, self.log, self.create, self.groups, self.assignments, self.positions))
 
     def log(self, topic: str) -> list[list[Record]]:
         """Give the partitions of a topic.
@@ -184,6 +184,15 @@ class MemoryBroker:
         """Give a group's committed positions."""
         return self._positions[group]
 
+    def assignments(self, group: str) -> Sequence[Collection[TopicPartition]]:
+        """Give the partitions of each member of a group."""
+        return [member.places for member in self._members.get(group, ())]
+
+    def groups(self) -> list[str]:
+        """Give the groups that have members or committed positions."""
+        known = {group for group, positions in self._positions.items() if positions} | {group for group, members in self._members.items() if members}
+        return sorted(known)
+
     async def join(self, group: str, member: MemoryConsumer) -> None:
         """Add a member to a group and share its partitions out anew."""
         async with self._rebalancing[group]:
@@ -289,6 +298,11 @@ class MemoryConsumer:
         self._paused: set[TopicPartition] = set()
         self._assigned: Assigned | None = None
         self._revoked: Revoked | None = None
+
+    @property
+    def places(self) -> Collection[TopicPartition]:
+        """The partitions that it has."""
+        return self._places.keys()
 
     async def start(self, topics: Collection[str], assigned: Assigned, revoked: Revoked) -> None:
         """Join the group."""
@@ -410,34 +424,3 @@ class MemoryReader:
                     await written.wait()
             except TimeoutError:
                 yield []
-
-
-class MemoryAdmin:
-    """Topics and offsets.
-
-    Args:
-        broker: The cluster.
-    """
-
-    def __init__(self, broker: MemoryBroker) -> None:
-        self._broker = broker
-
-    async def topics(self) -> Mapping[str, int]:
-        """Give every topic with its number of partitions."""
-        return self._broker.topics()
-
-    async def create(self, topics: Iterable[Declared]) -> None:
-        """Create topics that do not exist yet."""
-        for topic in topics:
-            self._broker.create(topic.name, topic.partitions)
-
-    async def lags(self, group: str, topics: Collection[str]) -> Mapping[TopicPartition, int]:
-        """Give how many records a group has not read yet, by partition."""
-        positions = self._broker.positions(group)
-        lags: dict[TopicPartition, int] = {}
-        for topic in topics:
-            for number, records in enumerate(self._broker.log(topic)):
-                partition = TopicPartition(topic, number)
-                position = positions.get(partition)
-                lags[partition] = len(records) - (position.offset if position is not None else 0)
-        return lags

@@ -7,14 +7,14 @@ exclusively. Readers know only what a record lists, so a crash between any two s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 import orjson
 import pyarrow as pa
 
-from pipeline.lake.manifest import DataFile, ManifestRecord, covered, data_path, decode_record, encode_record, follow
+from pipeline.lake.manifest import DataFile, ManifestRecord, covered, data_path, decode_record, encode_record, follow, next_revision
 from pipeline.lake.names import folder_value
 from pipeline.runtime.lake.disk import Disk
 from pipeline.runtime.lake.parquet import column_types, read_united, write_table
@@ -82,6 +82,41 @@ def _names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()] if folder.is_dir() else []
 
 
+class Draft:
+    """Rows of one record that wait on disk until all of them are there, so that a large record needs no more memory than a small one.
+
+    Args:
+        disk: How files are written.
+        folder: A temporary folder of its own.
+    """
+
+    def __init__(self, disk: Disk, folder: Path) -> None:
+        self._disk = disk
+        self._folder = folder
+        self._paths: dict[tuple[str, str, str], list[Path]] = {}
+        self._events: dict[tuple[str, str, str], set[str]] = {}
+        self._count = 0
+
+    def add(self, parts: Iterable[Part]) -> None:
+        """Keep rows."""
+        for part in parts:
+            path = self._folder / f"{self._count}.parquet"
+            self._count += 1
+            self._disk.write(path, write_table(part.table))
+            key = part.source, part.call, part.hour
+            self._paths.setdefault(key, []).append(path)
+            self._events.setdefault(key, set()).update(part.events)
+
+    def parts(self) -> Iterable[Part]:
+        """Give the rows, as few parts as may be."""
+        for key in sorted(self._paths):
+            yield Part(*key, read_united(self._paths[key]), tuple(sorted(self._events[key])))
+
+    def drop(self) -> None:
+        """Remove the folder."""
+        self._disk.remove_folder(self._folder)
+
+
 class Chain:
     """One chain, owned by the worker of its partition. All methods block; call them in a thread.
 
@@ -89,11 +124,14 @@ class Chain:
         root: The lake's folder.
         name: Name of the chain.
         disk: How files are written.
+
+    Attributes:
+        name: Its name.
     """
 
     def __init__(self, root: Path, name: str, disk: Disk) -> None:
         self._root = root
-        self._name = name
+        self.name = name
         self._disk = disk
         self._folder = root / MANIFEST / name
         self._temporary = root / TEMPORARY / name
@@ -120,7 +158,7 @@ class Chain:
         try:
             files = [self._stage(folder, part, record, number) for number, part in enumerate(parts)]
             self._publish(folder, files)
-            complete = ManifestRecord(record.start, record.end, tuple(files), record.level, record.at, record.notes, record.outputs)
+            complete = replace(record, files=tuple(files))
             self._commit(folder, complete)
         except FileNotFoundError as error:  # the new owner has swept this folder away
             raise Taken(str(error)) from error
@@ -132,7 +170,7 @@ class Chain:
         temporary = folder / f"{number}.parquet"
         self._disk.write(temporary, data)
         self._disk.sync(temporary)
-        path = data_path((folder_value(part.source), part.call, part.hour), self._name, record.start, record.end)
+        path = data_path((folder_value(part.source), part.call, part.hour), self.name, record.start, record.end, record.revision)
         return DataFile(path, part.source, part.call, part.table.num_rows, len(data), column_types(part.table), part.events)
 
     def _publish(self, folder: Path, files: Sequence[DataFile]) -> None:
@@ -159,6 +197,18 @@ class Chain:
             raise Taken(record.name) from error
         self._disk.sync(self._folder)
 
+    def draft(self, start: int) -> Draft:
+        """Begin a record whose rows come in several parts.
+
+        Args:
+            start: First offset of the record.
+        """
+        return Draft(self._disk, self._disk.temporary(self._temporary, f"{start:020d}-"))
+
+    def revision(self, start: int) -> int:
+        """Give the first revision that no record over a range that starts there has."""
+        return next_revision(_names(self._folder), start)
+
     def merge(self, records: Sequence[ManifestRecord], at: int) -> ManifestRecord:
         """Write the rows of neighbouring records as one record with as few files as may be.
 
@@ -176,7 +226,7 @@ class Chain:
         groups: dict[tuple[str, str, str], list[DataFile]] = {}
         for record in records:
             for file in record.files:
-                groups.setdefault((file.source, file.call, _hour_of(file.path)), []).append(file)
+                groups.setdefault((file.source, file.call, hour_of(file.path)), []).append(file)
         parts = (self._united(key, files) for key, files in groups.items())
         notes = _sum(record.notes for record in records)
         return self.add(parts, ManifestRecord(records[0].start, records[-1].end, (), records[0].level + 1, at, notes))
@@ -233,7 +283,8 @@ def _intended(intent: Path) -> list[str]:
         return []
 
 
-def _hour_of(path: str) -> str:
+def hour_of(path: str) -> str:
+    """Give the hour that a data file's rows were received in, from its path."""
     day, hour = path.split("/")[2:4]
     return f"{day.removeprefix('day=')}T{hour.removeprefix('hour=')}"
 

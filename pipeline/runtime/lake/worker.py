@@ -1,20 +1,22 @@
 """The sink of a lake: takes one partition of `routed`, and makes its rows queryable within seconds, exactly once.
 
 A range of offsets counts from the moment in which its manifest record exists. The group's offset and the ledger record follow in one
-Kafka transaction; where a crash comes between, the next worker reads the manifest and makes good what is missing.
+Kafka transaction; where a crash comes between, the next worker reads the manifest and makes good what is missing. Where the group's offset was set
+back, the ranges behind it are written again, each in one step, so that at every moment each row counts once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 
-from pipeline.lake.gathering import Ended, Gathered, Gathering
-from pipeline.lake.manifest import ManifestRecord, chain_name, outputs_beyond, plan_merge
+from pipeline.lake.gathering import Ended, Gathered, Gathering, summed
+from pipeline.lake.manifest import AGAIN, STORED, ManifestRecord, chain_name, plan_merge, resume
 from pipeline.model import headers as names
 from pipeline.model.ledger import ledger_key, ledger_value
 from pipeline.model.record import Output, Record, TopicPartition
@@ -25,9 +27,10 @@ from pipeline.ports.metrics import Metrics
 from pipeline.runtime.counting import count_transaction
 from pipeline.runtime.dead_letters import dead_letter
 from pipeline.runtime.inbox import Inbox, InboxClosedError
-from pipeline.runtime.lake.chain import MANIFEST, Chain, Part, Taken
+from pipeline.runtime.lake.chain import MANIFEST, Chain, Draft, Part, Taken
 from pipeline.runtime.lake.disk import Disk
 from pipeline.runtime.lake.parquet import to_arrow
+from pipeline.runtime.lake.sieve import Sieve, add_or_end, is_of_replay
 from pipeline.runtime.partitions import ReadCommitted, start_offset
 from pipeline.runtime.progress import Standing
 
@@ -107,6 +110,11 @@ class LakeWorker:
         self._end = 0
         self._done = -1
         self._upkeep: asyncio.Task[None] | None = None
+        self._again: deque[ManifestRecord] = deque()
+        self._draft: Draft | None = None
+        self._drafted: list[Gathered] = []
+        self._sieve: Sieve | None = None
+        self._unsifted: list[Record] = []
 
     async def open(self, read_committed: ReadCommitted, bounds: tuple[int, int]) -> int:
         """Fence a stale owner, read manifest and committed offset, and make good what a crash left undone."""
@@ -114,15 +122,21 @@ class LakeWorker:
         committed = await read_committed()
         start = start_offset(committed, bounds)
         await self._in_thread(self._find_chain, bounds[1])
+        if is_of_replay(self._topic):
+            self._sieve = Sieve(self._root, self._chain.name, self._gathering)
         if not self._live:
             self._end = self._done = start
             return start
         self._end = self._live[-1].end
-        if self._end > (committed.offset if committed is not None else 0):
-            outputs = outputs_beyond(self._live, committed.offset if committed is not None else 0)
-            await self._transactions.commit(outputs, {self._partition: Position(self._end)}, self._group)
+        todo = resume(self._live, committed, bounds[0])
+        if todo.again:
+            _log.info("The offset of %s was set to %d: %d ranges are written again.", self._partition, start, len(todo.again))
+            self._again.extend(todo.again)
+            self._sieve = Sieve(self._root, self._chain.name, self._gathering)
+        elif self._end > (committed.offset if committed is not None else 0):
+            await self._transactions.commit(todo.outputs, {self._partition: Position(self._end, STORED)}, self._group)
         await self._in_thread(self._chain.sweep, self._clock.now_ms())
-        self._done = max(start, self._end)
+        self._done = self._again[0].start if self._again else max(start, self._end)
         return self._done
 
     def standing(self) -> Standing:
@@ -165,7 +179,7 @@ class LakeWorker:
                 records = await inbox.take(SLICE_BYTES, self._patience())
             except InboxClosedError:
                 return
-            for record in records:
+            for record in await self._write_again(records) if self._again else records:
                 self._take(record)
             if self._is_due():
                 await self._commit()
@@ -173,33 +187,110 @@ class LakeWorker:
                 await asyncio.sleep(0)
 
     def _patience(self) -> float | None:
-        if self._first is None:
+        if self._first is None or self._again:
             return None
         return max(0.0, self._since + self._limits.seconds - self._clock.monotonic())
 
     def _is_due(self) -> bool:
-        if self._first is None:
+        if self._first is None or self._again:
             return False
+        return self._is_full() or self._clock.monotonic() - self._since >= self._limits.seconds
+
+    def _is_full(self) -> bool:
         gathering = self._gathering
-        full = gathering.records >= self._limits.records or gathering.size >= self._limits.size
-        return full or self._clock.monotonic() - self._since >= self._limits.seconds
+        size = gathering.size + sum(len(record.value or b"") for record in self._unsifted)
+        return gathering.records + len(self._unsifted) >= self._limits.records or size >= self._limits.size
 
     def _take(self, record: Record) -> None:
         if self._first is None:
             self._first = record
             self._since = self._clock.monotonic()
         self._last = record
+        if self._sieve is not None:
+            self._unsifted.append(record)
+        else:
+            add_or_end(self._gathering, record)
+
+    async def _sift(self, target: ManifestRecord | None = None) -> None:
+        if self._sieve is None:
+            return
+        await self._sieve.take_turn()
+        records, self._unsifted = self._unsifted, []
+        await self._in_thread(self._sieve.add, records, target)
+
+    async def _write_again(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Write ranges again that these records end; gives the records behind the last of them."""
+        for place, record in enumerate(records):
+            while self._again and record.offset >= self._again[0].end:
+                await self._leave_as_it_is()
+            if not self._again:
+                return records[place:]
+            self._take(record)
+            if record.offset + 1 >= self._again[0].end:
+                await self._replace(self._again[0])
+            elif self._is_full():
+                await self._keep(self._again[0])
+        return ()
+
+    async def _keep(self, target: ManifestRecord) -> None:
+        """Lay rows of a large range aside until all of them are there."""
+        await self._sift(target)
+        gathered = self._gathering.take()
+        if self._draft is None:
+            self._draft = await self._in_thread(self._chain.draft, target.start)
+        await self._in_thread(self._draft.add, _parts(gathered))
+        self._drafted.append(gathered._replace(files=[]))
+
+    async def _leave_as_it_is(self) -> None:
+        """Pass over a range whose last record the topic has lost meanwhile."""
+        self._again.popleft()
+        self._first = self._last = None
+        self._unsifted = []
+        self._gathering.take()
+        await self._end_range()
+
+    async def _end_range(self) -> None:
+        draft, self._draft, self._drafted = self._draft, None, []
+        if draft is not None:
+            await self._in_thread(draft.drop)
+        if self._sieve is not None:
+            await self._sieve.give_turn()
+        if not self._again and not is_of_replay(self._topic):
+            self._sieve = None
+
+    async def _replace(self, target: ManifestRecord) -> None:
+        first, last = self._first, self._last
+        assert first is not None and last is not None  # noqa: S101, PT018 (a record of the range was taken just now)
+        started = self._clock.monotonic()
+        if self._draft is not None:
+            await self._keep(target)
+        else:
+            await self._sift(target)
+        gathered = summed([*self._drafted, self._gathering.take()])
+        at = self._clock.now_ms()
+        outputs = self._outputs(gathered, first.offset, target.end, at)
+        revision = await self._in_thread(self._chain.revision, target.start)
+        record = replace(target, files=(), at=at, notes=dict(gathered.notes), outputs=(), revision=revision)
         try:
-            self._gathering.add(record)
-        except Exception as error:  # noqa: BLE001 (a bug must end one record only, and must not stop the others)
-            _log.exception("The lake failed on %s-%d at offset %d.", record.topic, record.partition, record.offset)
-            self._gathering.end(record, "crashed", type(error).__name__)
+            complete = await self._in_thread(self._write, gathered, record)
+        except Taken as error:
+            await self._yield_to_other(error)
+            raise Uncertain(f"another writer wrote the range at offset {target.start} of {self._partition}; reading the manifest anew") from error
+        self._again.popleft()
+        metadata = AGAIN if self._again else STORED
+        await self._transactions.commit(outputs, {self._partition: Position(target.end, metadata)}, self._group)
+        self._done = target.end
+        self._live[self._live.index(target)] = complete
+        self._first = self._last = None
+        await self._end_range()
+        self._count(gathered, last, started)
 
     async def _commit(self) -> None:
         first, last = self._first, self._last
         if first is None or last is None:
             return
         started = self._clock.monotonic()
+        await self._sift()
         gathered = self._gathering.take()
         at = self._clock.now_ms()
         end = last.offset + 1
@@ -210,7 +301,9 @@ class LakeWorker:
         except Taken as error:
             await self._yield_to_other(error)
             raise Uncertain(f"another writer added the record at offset {self._end} of {self._partition}; reading the manifest anew") from error
-        await self._transactions.commit(outputs, {self._partition: Position(end)}, self._group)
+        await self._transactions.commit(outputs, {self._partition: Position(end, STORED)}, self._group)
+        if self._sieve is not None:
+            await self._sieve.give_turn()
         self._end = self._done = end
         self._live.append(complete)
         self._first = self._last = None
@@ -218,13 +311,12 @@ class LakeWorker:
         self._keep_up()
 
     def _write(self, gathered: Gathered, record: ManifestRecord) -> ManifestRecord:
-        parts = (Part(rows.source, rows.call, rows.hour, to_arrow(rows.columns), rows.events) for rows in gathered.files)
-        return self._chain.add(parts, record)
+        return self._chain.add(self._draft.parts() if self._draft is not None else _parts(gathered), record)
 
     async def _yield_to_other(self, error: Taken) -> None:
         """Find out who is the stale one of two writers: the broker knows, and raises Fenced if it is this one."""
         try:
-            await self._transactions.commit((), {self._partition: Position(self._end)}, self._group)
+            await self._transactions.commit((), {self._partition: Position(self._end, STORED)}, self._group)
         except Fenced:
             raise
         except Exception as doubt:  # whatever else it is: a new worker fences and reads everything anew
@@ -279,7 +371,13 @@ class LakeWorker:
         if self._upkeep is not None:
             self._upkeep.cancel()
             await asyncio.gather(self._upkeep, return_exceptions=True)
+        if self._sieve is not None:
+            await self._sieve.give_turn()
         await self._transactions.stop()
+
+
+def _parts(gathered: Gathered) -> Iterable[Part]:
+    return (Part(rows.source, rows.call, rows.hour, to_arrow(rows.columns), rows.events) for rows in gathered.files)
 
 
 def lake_workers(

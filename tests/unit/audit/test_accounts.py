@@ -92,3 +92,15 @@ def test_however_inputs_are_cut_into_transactions_nothing_is_found(first: int, s
         start += size
     assert (chain.gaps, chain.jumps, chain.end - chain.start) == ([], [], sum(sizes))
     assert chain.taken == sum(sizes)
+
+
+def test_a_group_that_was_set_back_on_purpose_counts_nothing_twice() -> None:
+    """A first transaction done again looks like one that was counted twice, unless somebody is known to have asked for it."""
+    accounts = Accounts({"lake.lake": [15]})
+    transaction = Transaction("lake.lake", "routed", 0, 0, 5, 5, {}, [("", "", "", "passed", "", "", 5)])
+    for at in (10, 20):
+        accounts.add(transaction, at)
+    ((_, chain),) = accounts.chains_of("lake.lake", "routed")
+    assert [False] == [jump.twice for jump in chain.jumps]
+    accounts.add(transaction, 30)
+    assert chain.jumps[-1].twice

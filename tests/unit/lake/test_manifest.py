@@ -3,21 +3,26 @@
 import pytest
 
 from pipeline.lake.manifest import (
+    AGAIN,
     MERGE_BYTES,
     MERGE_RECORDS,
+    STORED,
     BrokenChain,
     DataFile,
     ManifestRecord,
+    Resumption,
     chain_name,
     covered,
     data_path,
     decode_record,
     encode_record,
     follow,
-    outputs_beyond,
+    next_revision,
     plan_merge,
+    resume,
 )
 from pipeline.model.record import Output
+from pipeline.ports.broker import Position
 
 
 def _follow(*records: ManifestRecord) -> list[tuple[int, int]]:
@@ -93,8 +98,38 @@ def test_plan_merge_leaves_large_files_alone() -> None:
     assert plan_merge(large) == ()
 
 
-def test_outputs_beyond_gives_what_a_crash_prevented() -> None:
-    """Only the outputs past the committed offset are repeated."""
-    records = [ManifestRecord(n, n + 1, (), outputs=(Output("ledger", None, b"%d" % n),)) for n in range(3)]
-    assert [output.value for output in outputs_beyond(records, 2)] == [b"2"]
-    assert outputs_beyond(records, 3) == []
+CHAIN = [ManifestRecord(n, n + 1, (), outputs=(Output("ledger", None, b"%d" % n),)) for n in range(3)]
+
+
+def test_a_crash_is_made_good() -> None:
+    """The offset is the sink's own and lies where the last record starts: its transaction is missing, and nothing else."""
+    assert Resumption(CHAIN[2].outputs) == resume(CHAIN, Position(2, STORED), 0)
+    assert Resumption(CHAIN[0].outputs) == resume(CHAIN[:1], None, 0)
+    assert Resumption() == resume(CHAIN, Position(3, STORED), 0)
+    assert Resumption() == resume([], Position(7), 0)
+
+
+@pytest.mark.parametrize(("offset", "again"), [(0, CHAIN), (1, CHAIN[1:]), (2, CHAIN[2:])])
+def test_an_offset_that_was_set_back_is_written_again(offset: int, again: list[ManifestRecord]) -> None:
+    """Kafka's own tool leaves no metadata, and so says that it was not the sink; nor was it at its end where it was interrupted."""
+    assert Resumption(again=tuple(again)) == resume(CHAIN, Position(offset), 0)
+    assert Resumption(again=tuple(again)) == resume(CHAIN, Position(offset, AGAIN), 0)
+
+
+def test_what_cannot_be_read_whole_stays() -> None:
+    """A range that retention has begun to take is not written again, nor anything where the broker forgot the group."""
+    assert Resumption(again=tuple(CHAIN[2:])) == resume(CHAIN, Position(0), 2)
+    assert Resumption() == resume(CHAIN, None, 0)
+
+
+def test_a_range_that_was_written_again_counts_once() -> None:
+    """The highest revision of a range stands for it, until a merge covers it."""
+    first, second = ManifestRecord(0, 2, (), revision=1), ManifestRecord(0, 2, (), revision=2)
+    old = [ManifestRecord(0, 2, ()), ManifestRecord(2, 4, ())]
+    records = {record.name: record for record in (*old, second, first)}
+    assert [second, old[1]] == follow(records, records.__getitem__)
+    assert 3 == next_revision(records, 0)
+    assert 1 == next_revision(records, 2)
+    records[ManifestRecord(0, 4, (), 1).name] = merged = ManifestRecord(0, 4, (), 1)
+    assert [merged] == follow(records, records.__getitem__)
+    assert second == decode_record(encode_record(second))

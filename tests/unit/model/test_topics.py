@@ -17,7 +17,7 @@ def declared(*destinations: str, partitions: int = 4) -> dict[str, int]:
 
 def test_a_workspace_needs_these_topics() -> None:
     """All names, written out; every one is under the workspace's prefix."""
-    names = "raw validated enriched routed deliveries ledger handled blocked config validate.dedup.changelog"
+    names = "raw validated enriched routed deliveries ledger handled blocked config jobs validate.dedup.changelog"
     names += " requests.crm requests.crm.retry retry.10s retry.1m retry.5m retry.10m retry.30m"
     names += " dead.ingest dead.validate dead.enrich dead.filter dead.translate dead.deliver dead.lake"
     assert {f"shop.{name}" for name in names.split()} == set(declared("crm"))
@@ -47,7 +47,7 @@ def test_settings_hold_for_every_topic(topic: Topic) -> None:
     """The broker's clock counts, a dead letter always fits, and only what is compacted has no retention."""
     settings = topic_settings(topic)
     assert ("LogAppendTime", str(TOPIC_MESSAGE_BYTES)) == (settings["message.timestamp.type"], settings["max.message.bytes"])
-    assert (topic.name in ("config", "handled", HELD)) == ("retention.ms" not in settings)
+    assert (topic.name in ("config", "handled", "jobs", HELD)) == ("retention.ms" not in settings)
     assert all(isinstance(value, str) for value in settings.values())
 
 
