@@ -79,12 +79,16 @@ class HostMaker:
         judges: What steps need beside the workspace.
         configuration: What is declared, followed.
         outside: The ports.
+
+    Attributes:
+        lanes: The way to each destination that this process delivers to.
     """
 
     def __init__(self, judges: Judges, configuration: Configuration, outside: Outside) -> None:
         self._judges = judges
         self._configuration = configuration
         self._outside = outside
+        self.lanes: dict[str, DeliveryLane] = {}
         self._dedup: dict[tuple[str, int], DedupState] = {}
 
     def first_seen(self, digest: bytes) -> tuple[int, Seen] | None:
@@ -174,6 +178,8 @@ class HostMaker:
         def changed(version: Workspace) -> None:
             nonlocal known
             destination = version.destinations.get(instance)
+            if (said := self._configuration.parkings.get(instance)) is not None:
+                lane.command(parked=said.parked, at_ms=said.at_ms)
             if destination is None:
                 return
             settings = delivery_settings(destination, resolve)
@@ -182,7 +188,14 @@ class HostMaker:
                 known = destination
                 lane.update(settings)
 
-        leave = self._configuration.on_change(changed)
+        self.lanes[instance] = lane
+        stop_following = self._configuration.on_change(changed)
+
+        def leave() -> None:
+            stop_following()
+            if self.lanes.get(instance) is lane:
+                del self.lanes[instance]
+
         live = processor.input.replace("{destination}", instance)
         held = HeldTopic(outside.broker, topic_name(prefix, live))
 

@@ -10,7 +10,7 @@ Nothing here reads a disk, an environment or a clock.
 
 from __future__ import annotations
 
-from pipeline.declaration.config import ConfigFold, DestinationHistory, config_records
+from pipeline.declaration.config import ConfigFold, DestinationHistory, Parking, config_records, parking_record
 from pipeline.declaration.graph import describe, mermaid
 from pipeline.declaration.picture import svg
 from pipeline.declaration.problems import DeclarationError, Problem, did_you_mean
@@ -26,6 +26,7 @@ __all__ = [
     "DeclaredFile",
     "DestinationHistory",
     "KindRules",
+    "Parking",
     "Problem",
     "Reference",
     "TopologyRules",
@@ -38,6 +39,7 @@ __all__ = [
     "load_topology",
     "load_workspace",
     "mermaid",
+    "parking_record",
     "references_in",
     "svg",
 ]

@@ -8,7 +8,7 @@ versions; only what is complete counts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -18,6 +18,8 @@ from pipeline.declaration.shape import shape_faults
 from pipeline.model.workspace import Workspace
 
 COMMIT: Final = "commit"
+PARKED: Final = "parked/"
+"""What a key begins with that says whether a destination is parked by command; it belongs to no version."""
 _LISTS: Final = {"source": "sources", "destination": "destinations", "storage": "storage"}
 
 
@@ -45,6 +47,32 @@ def config_records(workspace: Workspace, version: int, *, at_ms: int) -> list[tu
     return [(f"{version:010d}/{name}".encode(), orjson.dumps(data)) for name, data in objects]
 
 
+class Parking(NamedTuple):
+    """The last command about whether a destination takes requests.
+
+    Attributes:
+        parked: Whether it is parked.
+        at_ms: When the command was given, milliseconds since the epoch.
+    """
+
+    parked: bool
+    at_ms: int
+
+
+def parking_record(destination: str, *, parked: bool, at_ms: int) -> tuple[bytes, bytes]:
+    """Write that a destination is parked or resumed as a record of the topic `config`.
+
+    Args:
+        destination: Destination id.
+        parked: Whether it is parked from now on.
+        at_ms: Wall time in milliseconds since the epoch.
+
+    Returns:
+        Key and value.
+    """
+    return f"{PARKED}{destination}".encode(), orjson.dumps({"parked": parked, "at": at_ms})
+
+
 class ConfigFold:
     """Follows the records of `config` in order and holds the newest version that is complete and sound.
 
@@ -52,6 +80,7 @@ class ConfigFold:
         workspace: That version, or None before the first.
         committed_at_ms: When it was written, milliseconds since the epoch; 0 before the first.
         newest: Highest version that has a commit record, sound or not; 0 before the first. The next one to write is one higher.
+        parkings: The last command to park or resume, by destination id; a new mapping after each command.
         refused: Why versions were passed over, by version, newest last; the last good one stays in force.
     """
 
@@ -65,6 +94,7 @@ class ConfigFold:
         self.committed_at_ms = 0
         self.newest = 0
         self.refused: dict[int, str] = {}
+        self.parkings: Mapping[str, Parking] = {}
         self._schema = schema
         self._open: dict[int, dict[str, bytes]] = {}
 
@@ -78,6 +108,9 @@ class ConfigFold:
         Returns:
             True when `workspace` is another one now.
         """
+        if key is not None and key.startswith(PARKED.encode()):
+            self._park(key.decode("utf-8", "replace").removeprefix(PARKED), value)
+            return False
         version, name = _split(key)
         if not version:
             return False
@@ -94,6 +127,14 @@ class ConfigFold:
         if self.workspace is not None and version <= self.workspace.version:
             return False
         return self._commit(version, objects, value)
+
+    def _park(self, destination: str, value: bytes | None) -> None:
+        try:
+            said = _object(value or b"{}")
+        except ValueError:
+            return
+        at = said.get("at")
+        self.parkings = {**self.parkings, destination: Parking(said.get("parked") is True, at if isinstance(at, int) else 0)}
 
     def _commit(self, version: int, objects: Mapping[str, bytes], value: bytes) -> bool:
         try:

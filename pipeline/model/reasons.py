@@ -73,6 +73,7 @@ _REASONS: Final = (
     Reason(
         "circuit_open", "warning", "The destination fails again and again; nothing but one probe at a time is sent to it, and its backlog is kept."
     ),
+    Reason("parked_by_command", "info", "A person parked the destination; nothing is sent to it until it is resumed, and its backlog is kept."),
     Reason("gone", "warning", "The destination answered that it is gone; it is disabled and its backlog kept."),
     Reason("misconfigured", "warning", "A setting or secret of the destination is missing; it is parked with its backlog."),
     # dead letters

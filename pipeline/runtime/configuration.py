@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Final
 
-from pipeline.declaration import ConfigFold
+from pipeline.declaration import ConfigFold, Parking
 from pipeline.model.topics import topic_name
 from pipeline.model.workspace import Workspace
 from pipeline.ports.broker import Broker, BrokerError
@@ -42,8 +42,13 @@ class Configuration:
         """The newest good version, or None before the first."""
         return self._fold.workspace
 
+    @property
+    def parkings(self) -> Mapping[str, Parking]:
+        """The last command to park or resume, by destination id."""
+        return self._fold.parkings
+
     def on_change(self, listener: Callable[[Workspace], None]) -> Callable[[], None]:
-        """Have a function called with each new version, and at once with the present one if there is one.
+        """Have a function called with each new version, after each command to park or resume, and at once with the present one if there is one.
 
         Args:
             listener: The function; it must not wait.
@@ -102,6 +107,7 @@ class Configuration:
     async def _follow(self) -> None:
         async for records in self._broker.reader().read(self._topic, start={0: self._offset}, follow=True):
             changed = False
+            parkings = self._fold.parkings
             for record in records:
                 self._offset = record.offset + 1
                 changed = self._fold.take(record.key, record.value) or changed
@@ -110,6 +116,7 @@ class Configuration:
             workspace = self._fold.workspace
             if changed and workspace is not None:
                 _log.info("Configuration version %d is in force.", workspace.version)
+            if (changed or parkings is not self._fold.parkings) and workspace is not None:
                 for listener in list(self._listeners):
                     listener(workspace)
             async with self._changed:

@@ -127,7 +127,8 @@ class DeliverWorker:
 
     def standing(self) -> Standing:
         """Say how far it is; a tool that is away, slow, or asked more seldom than requests come, is waited for on purpose."""
-        return Standing(self._committed if self._opened else -1, self._lane.busy if self._unfinished else "")
+        waits = "room among the requests that are held in order" if self._order.full else self._lane.busy if self._unfinished else ""
+        return Standing(self._committed if self._opened else -1, waits)
 
     async def run(self, inbox: Inbox) -> None:
         """Send until the inbox is closed; then wait, not for long, for what is under way, and commit."""

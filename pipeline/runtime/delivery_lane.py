@@ -21,6 +21,9 @@ _log = logging.getLogger(__name__)
 LaneState = Literal["open", "parked", "broken", "disabled"]
 """`open`: requests flow. `parked`, `broken`: one probe at a time, now and then. `disabled`: nothing until it is declared anew."""
 
+BY_COMMAND: Final = "parked_by_command"
+"""Reason of a destination that a person parked: it is not probed, and only a person resumes it."""
+
 _BURST_SECONDS: Final = 0.1
 
 
@@ -151,7 +154,10 @@ class DeliveryLane:
         self._may_probe = False
         self._timer: asyncio.Task[None] | None = None
         self._held = 0
+        self._by_command = False
+        self._commanded_ms = 0
         self.state: LaneState = "open"
+        self.reason = ""
         self.update(settings)
 
     def update(self, settings: DeliverySettings) -> None:
@@ -171,6 +177,23 @@ class DeliveryLane:
         if self.state != "open":
             return f"destination {self.settings.destination} ({self.state})"
         return f"answers of {self.settings.destination}" if len(self._senders) > len(self._idle) else ""
+
+    def command(self, *, parked: bool, at_ms: int) -> None:
+        """Obey a command to park or resume; one that was obeyed already changes nothing.
+
+        Args:
+            parked: Whether nothing may be sent from now on. Otherwise a destination that was parked, by whatever, gets another chance.
+            at_ms: When the command was given, milliseconds since the epoch.
+        """
+        if at_ms <= self._commanded_ms:
+            return
+        self._commanded_ms = at_ms
+        if parked:
+            self._pause("parked", BY_COMMAND)
+            self._by_command = True
+        else:
+            self._by_command = False
+            self._resume()
 
     def join(self, member: Member) -> None:
         """Add a worker; the first one starts the senders."""
@@ -204,6 +227,11 @@ class DeliveryLane:
             self._senders.clear()
             self._idle.clear()
             self._timer = None
+
+    @property
+    def held(self) -> int:
+        """How many requests wait for an earlier one of their user."""
+        return self._held
 
     def count_held(self, change: int) -> None:
         """Note how many more, or fewer, requests of the destination wait for an earlier one of their user."""
@@ -248,26 +276,35 @@ class DeliveryLane:
 
     def _failed(self, verdict: Retry, *, probe: bool) -> str:
         self._failures_in_a_row = self._failures_in_a_row + 1 if verdict.broken else 0
+        if self._by_command:
+            return self.reason
         if self.state == "open" and self._failures_in_a_row >= self._patience.circuit_after:
             self._pause("broken", "circuit_open")
         elif probe:
             self._probes_failed += 1
             self._probe_later()
-        return {"open": "", "broken": "circuit_open", "parked": "unauthorized", "disabled": "gone"}[self.state]
+        return self.reason
 
     def _pause(self, state: LaneState, reason: str) -> None:
+        if self._by_command:
+            return
         if self.state != state:
             _log.warning("Destination %s is %s (%s); its backlog is kept.", self.settings.destination, state, reason)
             self._probes_failed = 0
-        self.state = state
+        self.state, self.reason = state, reason
         self._may_probe = False
         self._metrics.set("headrace_destination_parked", 1, destination=self.settings.destination)
+        if reason == BY_COMMAND and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._probe_later()
 
     def _resume(self) -> None:
+        if self._by_command:
+            return
         if self.state != "open":
             _log.info("Destination %s takes requests again.", self.settings.destination)
-        self.state = "open"
+        self.state, self.reason = "open", ""
         self._failures_in_a_row = self._probes_failed = 0
         self._probe = None
         if self._timer is not None:
@@ -277,7 +314,7 @@ class DeliveryLane:
         self._wake(len(self._idle))
 
     def _probe_later(self) -> None:
-        if self._timer is not None or self.state in ("open", "disabled") or not self._members:
+        if self._timer is not None or self.state in ("open", "disabled") or self.reason == BY_COMMAND or not self._members:
             return
         self._timer = asyncio.create_task(self._allow_probe())
 
@@ -322,4 +359,7 @@ class DeliveryLane:
                 continue
             if self._bucket is not None and (wait := self._bucket.reserve(self._clock.monotonic())):
                 await self._clock.sleep(wait)
+                if self._by_command and entry.owner in self._members:
+                    self.put_back(entry)  # it was parked while this one waited for its turn
+                    continue
             await entry.owner.attempt(entry)

@@ -1,4 +1,4 @@
-"""`headrace destination add`: a tool that events are delivered to."""
+"""`headrace destination`: adds, parks and resumes a tool that events are delivered to."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from typing import Annotated, Any
 
 import typer
 
+from pipeline.app.cli.cluster import connect, finish, read_config
 from pipeline.app.cli.errors import CommandError
-from pipeline.app.cli.options import JsonOption, WorkspaceOption, examples
+from pipeline.app.cli.options import BootstrapOption, JsonOption, WorkspaceOption, examples
 from pipeline.app.cli.output import say, say_json
 from pipeline.app.cli.workspace_edit import add_to_workspace, check_id
-from pipeline.app.declared import find_workspace, read_workspace
+from pipeline.app.declared import find_workspace, read_workspace, workspace_name
 from pipeline.app.settings import read_settings
-from pipeline.declaration import did_you_mean
+from pipeline.declaration import did_you_mean, parking_record
 from pipeline.declaration.references import is_reference
 from pipeline.destinations.declaration import DestinationType
+from pipeline.model.record import Output
+from pipeline.model.topics import topic_name
 from pipeline.model.workspace import Workspace
+from pipeline.ports.broker import Broker
 from pipeline.registry import DESTINATION_TYPES
+from pipeline.runtime.clock import SystemClock
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +35,8 @@ def register(app: typer.Typer) -> None:
             "headrace destination add webhook --id crm --source web --set url=https://crm.example.com/hook --set 'shared_secret=${env:CRM_SECRET}'",
         ),
     )(add)
+    group.command("park", epilog=examples("headrace destination park crm"))(park)
+    group.command("resume", epilog=examples("headrace destination resume crm"))(resume)
     app.add_typer(group, name="destination")
 
 
@@ -71,6 +78,66 @@ def add(
     for one in missing:
         say(f"  [dim]you may set {one.name}: {one.sentence}[/]")
     say("Put it to work: [bold]headrace apply[/]")
+
+
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Id of the destination.", show_default=False)]
+
+
+def park(id_: IdArgument, workspace: WorkspaceOption = "", bootstrap: BootstrapOption = "", *, as_json: JsonOption = False) -> None:
+    """Stop sending to a destination; its backlog is kept until it is resumed.
+
+    Every process obeys within a second, those that start later too. Events go on to be translated, and wait.
+    """
+    _command(id_, workspace, bootstrap, parked=True)
+    if as_json:
+        say_json({"destination": id_, "parked": True})
+    else:
+        say(f"[green]✓[/] {id_} is parked: nothing is sent, its backlog is kept. Resume it: [bold]headrace destination resume {id_}[/]")
+
+
+def resume(id_: IdArgument, workspace: WorkspaceOption = "", bootstrap: BootstrapOption = "", *, as_json: JsonOption = False) -> None:
+    """Send to a destination again, whether a person parked it, or it refused our credentials, failed again and again, or said that it is gone."""
+    _command(id_, workspace, bootstrap, parked=False)
+    if as_json:
+        say_json({"destination": id_, "parked": False})
+    else:
+        say(f"[green]✓[/] {id_} takes requests again, the oldest first")
+
+
+def _command(destination: str, workspace: str, bootstrap: str, *, parked: bool) -> None:
+    settings = read_settings()
+    name = workspace_name(find_workspace(workspace, settings))
+    finish(publish(connect(bootstrap, settings), name, destination, parked=parked))
+
+
+async def publish(broker: Broker, workspace: str, destination: str, *, parked: bool) -> None:
+    """Write to `config` that a destination is parked or resumed.
+
+    Args:
+        broker: The cluster.
+        workspace: Name of the workspace.
+        destination: Destination id.
+        parked: Whether it is parked from now on.
+
+    Raises:
+        CommandError: No such destination is in force.
+        BrokerError: The command may not be stored.
+    """
+    fold = await read_config(broker, workspace)
+    known = fold.workspace.destinations if fold.workspace is not None else {}
+    if destination not in known:
+        hint = did_you_mean(destination, known) or "`headrace apply` puts a destination to work"
+        raise CommandError(f"there is no destination {destination} in force in {workspace}", hint, status=2)
+    before = fold.parkings.get(destination)
+    # A command must count as newer than the last one, also where this machine's clock lags behind that of the last.
+    at_ms = max(SystemClock().now_ms(), before.at_ms + 1 if before is not None else 0)
+    key, value = parking_record(destination, parked=parked, at_ms=at_ms)
+    producer = broker.producer()
+    await producer.start()
+    try:
+        await producer.send([Output(topic_name(workspace, "config"), key, value, partition=0)])
+    finally:
+        await producer.stop()
 
 
 def _sources(declared: Workspace, given: Sequence[str]) -> list[str]:

@@ -57,6 +57,7 @@ def status(*, as_json: JsonOption = False) -> None:
                 )
             )
     table(("process", "pid", "port", "state", "group", "partitions", "lag"), rows)
+    _say_destinations(described["processes"])
     volumes = described["volumes"]
     if volumes:
         say(f"\n[bold]Events a minute[/], over the last {MINUTES} minutes")
@@ -64,6 +65,20 @@ def status(*, as_json: JsonOption = False) -> None:
         table(("source", "event", "verdict", "reason", "a minute"), shown)
         if len(volumes) > SHOWN:
             say(f"and {len(volumes) - SHOWN} more lines with --json")
+
+
+def _say_destinations(processes: list[dict[str, Any]]) -> None:
+    """Show the destinations that do not take requests, or whose requests wait for one another."""
+    backlog = {group["group"].partition(".deliver.")[2]: group["lag"] for process in processes for group in process["groups"]}
+    rows = [
+        (one["destination"], one["state"], one["reason"], backlog.get(one["destination"], ""), one["held"] or "")
+        for process in processes
+        for one in process["destinations"]
+        if one["state"] != "open" or one["held"]
+    ]
+    if rows:
+        say("\n[bold]Destinations[/] that wait; their backlog is kept")
+        table(("destination", "state", "reason", "backlog", "held for order"), rows)
 
 
 async def describe(run: Run, home: Path) -> dict[str, Any]:
@@ -107,12 +122,14 @@ def disk_bytes(home: Path) -> int:
 
 
 async def _process(process: StartedProcess) -> dict[str, Any]:
-    described: dict[str, Any] = {"name": process.name, "pid": process.pid, "port": process.port, "ports": [process.port], "groups": []}
+    described: dict[str, Any] = {"name": process.name, "pid": process.pid, "port": process.port, "ports": [process.port]}
+    described |= {"groups": [], "destinations": []}
     if process.name == "kafka":
         return {**described, "ready": True}
     described["ready"] = await is_ready(process.port, READY_PATHS.get(process.name, "/health/ready"))
     answer = await read_page(process.port) if described["ready"] else None
     described["groups"] = (answer or {}).get("groups", [])
+    described["destinations"] = (answer or {}).get("destinations", [])
     described["partitions"] = [partition for group in described["groups"] for partition in group["partitions"]]
     described["lag"] = sum(group["lag"] for group in described["groups"])
     return described

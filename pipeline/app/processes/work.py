@@ -83,7 +83,7 @@ async def _work(options: ProcessOptions, name: str, processors: Sequence[str], s
         metrics=metrics.text,
         live=health.live,
         ready=health.ready,
-        status=lambda: health.status(name),
+        status=lambda: {**health.status(name), "destinations": _destinations(maker)},
         first_seen=_first_seen(maker, asyncio.get_running_loop()),
     )
     started(endpoint.port)
@@ -98,6 +98,10 @@ async def _work(options: ProcessOptions, name: str, processors: Sequence[str], s
     finally:
         await http.close()
         endpoint.close()
+
+
+def _destinations(maker: HostMaker) -> list[dict[str, Any]]:
+    return [{"destination": one, "state": lane.state, "reason": lane.reason, "held": lane.held} for one, lane in sorted(maker.lanes.items())]
 
 
 def _first_seen(maker: HostMaker, loop: asyncio.AbstractEventLoop) -> Callable[[bytes], FirstSeen | None]:

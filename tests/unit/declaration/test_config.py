@@ -6,7 +6,7 @@ import orjson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.declaration import ConfigFold, config_records
+from pipeline.declaration import ConfigFold, Parking, config_records, parking_record
 from pipeline.model.workspace import Destination, Filter, MappingDeclaration, Source, Storage, Workspace
 from tests.unit.declaration.cases import SHOP, WORKSPACE_SCHEMA, load
 
@@ -130,3 +130,17 @@ def test_records_of_others_and_tombstones_are_passed_over() -> None:
     foreign: list[tuple[bytes | None, bytes | None]] = [(None, b"{}"), (b"hello", b"{}"), (b"0000000009/source/gone", None)]
     fold = _fold(*foreign, *future)
     assert fold.workspace == replace(load(SHOP), version=1)
+
+
+def test_the_last_command_to_park_or_resume_counts() -> None:
+    """A command stands beside the versions, survives a new one, and the last one for a destination counts; what is no command is passed over."""
+    fold = _fold(
+        parking_record("crm", parked=True, at_ms=5),
+        *config_records(load(SHOP), 1, at_ms=6),
+        parking_record("orders", parked=True, at_ms=7),
+        parking_record("crm", parked=False, at_ms=8),
+        (b"parked/orders", b"nonsense"),
+    )
+    assert {"crm": Parking(parked=False, at_ms=8), "orders": Parking(parked=True, at_ms=7)} == fold.parkings
+    assert fold.workspace is not None
+    assert 1 == fold.workspace.version

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -302,6 +303,57 @@ async def test_gone_sends_nothing_until_declared_anew() -> None:
         bench.lane.update(bench.settings)
         await until(lambda: bench.offset() == 5)
     assert [0, 0, 1, 2, 3, 4] == bench.sent()
+
+
+async def test_parked_by_command_until_it_is_resumed() -> None:
+    """A person parks: what is under way ends, nothing more is sent and nobody probes, also after new settings; resumed, everything goes once."""
+    bench = Bench(concurrency=2)
+    async with bench.running([a_record(number) for number in range(3)]) as inbox:
+        await until(lambda: bench.offset() == 3)
+        bench.lane.command(parked=True, at_ms=100)
+        bench.lane.update(bench.settings)
+        bench.lane.command(parked=False, at_ms=99)  # older than what was obeyed
+        inbox.put([a_record(number) for number in range(3, 30)])
+        await until(lambda: len(inbox) == 0)
+        await asyncio.sleep(3 * QUICK.probe_seconds)
+        assert ("parked", "parked_by_command", [0, 1, 2]) == (bench.lane.state, bench.lane.reason, sorted(bench.sent()))
+        assert 1 == bench.metrics.values["headrace_destination_parked", ("crm",)]
+        bench.lane.command(parked=False, at_ms=101)
+        await until(lambda: bench.offset() == 30)
+    assert list(range(30)) == sorted(bench.sent())
+    assert ("open", "") == (bench.lane.state, bench.lane.reason)
+
+
+async def test_what_is_under_way_when_a_person_parks_stays_if_it_fails() -> None:
+    """A request whose answer is a 503, a 401 or a 410 comes back after the command is kept, and the command stands."""
+    gate = asyncio.Event()
+    answers = {0: 503, 1: 401, 2: 410, 3: 200}
+
+    async def answering(request: Request) -> Answer:
+        await gate.wait()
+        return an_answer(answers.pop(orjson.loads(request.body)["n"], 200))
+
+    bench = Bench(answering)
+    async with bench.running([a_record(number) for number in range(4)]):
+        await until(lambda: len(bench.sent()) == 4)
+        bench.lane.command(parked=True, at_ms=1)
+        gate.set()
+        await until(lambda: len(bench.deliveries()) == 4)
+        assert "parked_by_command" == bench.lane.reason
+        bench.lane.command(parked=False, at_ms=2)
+        await until(lambda: bench.offset() == 4)
+    assert {"delivered": 4, "parked": 3} == Counter(one["outcome"] for one in bench.deliveries())
+
+
+async def test_a_person_resumes_what_is_gone() -> None:
+    """A destination that answered 410 gets another chance by command."""
+    gone = True
+    bench = Bench(lambda _request: an_answer(410 if gone else 200), concurrency=1)
+    async with bench.running([a_record(0)]):
+        await until(lambda: bench.lane.state == "disabled")
+        gone = False
+        bench.lane.command(parked=False, at_ms=1)
+        await until(lambda: bench.offset() == 1)
 
 
 async def test_missing_secret_ends_no_event() -> None:

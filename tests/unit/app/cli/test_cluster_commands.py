@@ -167,3 +167,16 @@ def test_anything_else_is_no_start(text: str) -> None:
     """It is refused as wrong use."""
     with pytest.raises(CommandError):
         parse_start(text)
+
+
+def test_a_destination_is_parked_and_resumed(shop: Shell, cluster: MemoryBroker) -> None:
+    """The command reaches the topic `config` under a key of its own, newer than the one before; an unknown destination is refused with a hint."""
+    shop.run("destination", "add", "webhook", "--id", "crm", "--set", "url=https://crm.example.com/hook")
+    shop.run("apply")
+    assert {"destination": "crm", "parked": True} == shop.run("destination", "park", "crm", "--json").json
+    assert "takes requests again" in shop.run("destination", "resume", "crm").out
+    commands = [orjson.loads(one.value or b"") for one in cluster.log("shop.config")[0] if one.key == b"parked/crm"]
+    assert [True, False] == [one["parked"] for one in commands]
+    assert commands[0]["at"] < commands[1]["at"]
+    refused = shop.run("destination", "park", "crn")
+    assert (2, True) == (refused.status, "crm" in refused.err)
