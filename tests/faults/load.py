@@ -1,115 +1,208 @@
-"""A bounded load with a record of what was sent, a reader that runs during the faults, and the laws that both are held to."""
+"""Two loads with a durable ledger of what they sent: straight to a topic, and over HTTP as an SDK does it."""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import random
+import threading
+import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import Any
 
 import orjson
 
 from pipeline.model.record import Output
-from pipeline.ports.broker import Broker
+from pipeline.ports.broker import Broker, BrokerError, Producer
+from tests.faults.sent import SentLedger, event_of
+
+BATCH = 50
+"""Events in one request."""
 
 
-class Sent:
-    """What was written and acknowledged.
+def load_body(number: int, users: int) -> dict[str, Any]:
+    """Make an event of the load.
 
-    Attributes:
-        ids: Every message id, in order of its first copy.
-        copies: How many records were written in all.
+    Args:
+        number: Which one.
+        users: How many users there are.
+
+    Returns:
+        A spec message; each twentieth is an order.
     """
+    properties: dict[str, Any] = {"seq": number, "text": "Zoë"}
+    if number % 20 == 0:
+        properties |= {"order_id": f"o-{number}", "total": number / 4, "currency": "CHF"}
+    name = "Order Completed" if number % 20 == 0 else "Load"
+    return {"type": "track", "messageId": f"m-{number}", "userId": f"user-{number % users}", "event": name, "properties": properties}
 
-    def __init__(self) -> None:
-        self.ids: list[str] = []
-        self.copies = 0
 
-
-async def send_load(broker: Broker, topic: str, *, events: int, seconds: float, users: int, seed: int, duplicates: float = 0.05) -> Sent:
-    """Write events of some users, some of them twice, spread over a time.
+class TopicLoad:
+    """Writes events to a topic, some of them twice; what is not acknowledged is written again, until it is.
 
     Args:
         broker: The cluster.
         topic: Where to.
-        events: How many distinct events.
-        seconds: How long it takes.
+        path: File of the ledger.
         users: How many keys.
         seed: Seed of the duplicates.
         duplicates: Share of events that are written once more, later.
-
-    Returns:
-        What was acknowledged.
     """
-    chance = random.Random(seed)  # noqa: S311 (test traffic, not secrets)
-    producer = broker.producer()
-    await producer.start()
-    sent = Sent()
-    batch = max(1, events // max(1, int(seconds * 20)))
-    old: list[Output] = []
-    try:
-        for start in range(0, events, batch):
-            outputs = []
-            for number in range(start, min(start + batch, events)):
-                user = f"user-{number % users}"
-                body = {"type": "track", "event": "Load", "messageId": f"m-{number}", "userId": user, "n": number}
-                output = Output(topic, user.encode(), orjson.dumps(body))
-                outputs.append(output)
-                sent.ids.append(f"m-{number}")
-                if chance.random() < duplicates:
-                    old.append(output)
-            if old and chance.random() < 0.5:
-                outputs.extend(old)
-                old = []
-            await producer.send(outputs)
-            sent.copies += len(outputs)
-            await asyncio.sleep(seconds * batch / events)
-    finally:
-        await producer.stop()
-    return sent
+
+    def __init__(self, broker: Broker, topic: str, path: Path, *, users: int = 200, seed: int = 1, duplicates: float = 0.05) -> None:
+        self._broker = broker
+        self._topic = topic
+        self.path = path
+        self._users = users
+        self._chance = random.Random(seed)  # noqa: S311 (test traffic, not secrets)
+        self._duplicates = duplicates
+        self._number = 0
+
+    async def send(self, events: int, seconds: float) -> None:
+        """Write distinct events, spread over a time.
+
+        Args:
+            events: How many.
+            seconds: How long it takes.
+        """
+        producer = self._broker.producer()
+        end = self._number + events
+        size = max(1, events // max(1, int(seconds * 20)))
+        old: list[dict[str, Any]] = []
+        try:
+            with SentLedger(self.path) as ledger:
+                while self._number < end:
+                    began = time.monotonic()
+                    bodies = [load_body(number, self._users) for number in range(self._number, min(self._number + size, end))]
+                    self._number += len(bodies)
+                    again = [body for body in bodies if self._chance.random() < self._duplicates]
+                    if old and self._chance.random() < 0.5:
+                        bodies, old = [*bodies, *old], []
+                    old += again
+                    await self._write(producer, ledger, bodies)
+                    await asyncio.sleep(max(0.0, seconds * size / events - (time.monotonic() - began)))
+        finally:
+            await producer.stop()
+
+    async def send_elsewhere(self, topic: str, users: Sequence[str]) -> None:
+        """Write one event for each of some users straight to another topic.
+
+        Args:
+            topic: The topic.
+            users: Users that nobody else writes for.
+        """
+        producer = self._broker.producer()
+        try:
+            with SentLedger(self.path.with_suffix(".elsewhere")) as ledger:
+                for index, user in enumerate(users):
+                    body = {**load_body(index, 1), "userId": user, "messageId": f"{user}-{index}"}
+                    tried = ledger.before([event_of(body)])
+                    await producer.send([Output(topic, user.encode(), orjson.dumps(body), (), index)])
+                    ledger.after(tried, 200)
+        finally:
+            await producer.stop()
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files of the ledger."""
+        return [path for path in (self.path, self.path.with_suffix(".elsewhere")) if path.exists()]
+
+    async def _write(self, producer: Producer, ledger: SentLedger, bodies: Iterable[dict[str, Any]]) -> None:
+        events = [event_of(body) for body in bodies]
+        outputs = [Output(self._topic, body["userId"].encode(), orjson.dumps(body)) for body in bodies]
+        while True:
+            tried = ledger.before(events)
+            try:
+                await producer.send(outputs)
+            except BrokerError:
+                ledger.after(tried, 0)
+                await asyncio.sleep(0.2)
+            else:
+                ledger.after(tried, 200)
+                return
 
 
-class Observer:
-    """Reads topics as any other consumer would, while faults happen.
+class HttpLoad:
+    """Sends batches in a thread of its own until told to stop.
+
+    A batch without a 2xx is sent again, as SDKs do; some give up after their first failure, and their events stay in doubt. Now and then a copy of an
+    old event rides along, and a request is one that the collector must refuse.
+
+    Args:
+        port: The collector's port.
+        rate: Events in a second.
+        path: File of the ledger.
+        seed: Seed of duplicates, refusals and patience.
+        users: How many users.
 
     Attributes:
-        seen: How often each message id came.
-        disorder: Events that came after a later one of the same user.
+        answers: How many requests were answered with each status; 0 where nothing answered.
     """
 
-    def __init__(self, broker: Broker, topics: Iterable[str]) -> None:
-        self._broker = broker
-        self._topics = list(topics)
-        self._tasks: list[asyncio.Task[None]] = []
-        self._last: dict[tuple[str, str], int] = {}
-        self.seen: Counter[str] = Counter()
-        self.disorder: list[str] = []
+    def __init__(self, port: int, *, rate: float, path: Path, seed: int, users: int = 500) -> None:
+        self._port = port
+        self._rate = rate
+        self.path = path
+        self._users = users
+        self._chance = random.Random(seed)  # noqa: S311 (test traffic, not secrets)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="load")
+        self._connection: HTTPConnection | None = None
+        self.answers: Counter[int] = Counter()
+        self.sent = 0
 
     def start(self) -> None:
-        """Begin to read from the beginning."""
-        self._tasks = [asyncio.create_task(self._read(topic)) for topic in self._topics]
+        """Begin to send."""
+        self._thread.start()
 
-    async def _read(self, topic: str) -> None:
-        async for records in self._broker.reader().read(topic, follow=True):
-            for record in records:
-                body = orjson.loads(record.value or b"{}")
-                self.seen[body["messageId"]] += 1
-                place = (topic, body["userId"])
-                if body["n"] < self._last.get(place, -1):
-                    self.disorder.append(body["messageId"])
-                self._last[place] = body["n"]
+    def stop(self) -> None:
+        """Send no new events, and wait until the last one has its answer."""
+        self._stop.set()
+        self._thread.join()
 
-    async def until(self, count: int, seconds: float) -> None:
-        """Wait until so many different ids were seen, or the time is over."""
-        async with asyncio.timeout(seconds):
-            while len(self.seen) < count:
-                for task in self._tasks:
-                    if task.done():
-                        task.result()
-                await asyncio.sleep(0.2)
+    def _run(self) -> None:
+        due = time.monotonic()
+        with SentLedger(self.path) as ledger:
+            while not self._stop.is_set():
+                bodies = [load_body(self.sent + index, self._users) for index in range(BATCH)]
+                self.sent += BATCH
+                if self._chance.random() < 0.5:
+                    bodies.append(load_body(self._chance.randrange(self.sent), self._users))
+                self._send(ledger, "/v1/batch", bodies, {"batch": bodies}, patient=self._chance.random() < 0.9)
+                if self._chance.random() < 0.05:
+                    refused = {**load_body(self.sent, self._users), "messageId": f"refused-{self.sent}", "event": ""}
+                    self._send(ledger, "/v1/track", [refused], refused, patient=False)
+                due = max(due + BATCH / self._rate, time.monotonic() - 1)
+                self._stop.wait(max(0.0, due - time.monotonic()))
+        if self._connection is not None:
+            self._connection.close()
 
-    async def stop(self) -> None:
-        """End reading."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    def _send(self, ledger: SentLedger, path: str, bodies: list[dict[str, Any]], request: dict[str, Any], *, patient: bool) -> None:
+        events = [event_of(body) for body in bodies]
+        text = orjson.dumps(request)
+        while True:
+            tried = ledger.before(events)
+            status = self._post(path, text)
+            ledger.after(tried, status)
+            if 200 <= status < 300 or 400 <= status < 429 or not patient:
+                return
+            time.sleep(0.1)
+
+    def _post(self, path: str, body: bytes) -> int:
+        if self._connection is None:
+            self._connection = HTTPConnection("127.0.0.1", self._port, timeout=15)
+        headers = {"authorization": "Basic " + base64.b64encode(b"demo:").decode(), "content-type": "application/json"}
+        try:
+            self._connection.request("POST", path, body, headers)
+            answer = self._connection.getresponse()
+            answer.read()
+        except (OSError, HTTPException):
+            self._connection.close()
+            self._connection = None
+            self.answers[0] += 1
+            return 0
+        self.answers[answer.status] += 1
+        return answer.status

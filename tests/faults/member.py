@@ -1,15 +1,24 @@
 """One group member that runs the real step worker with dedup state and three output topics, to be killed by the fault tests.
 
-Run as `python -m tests.faults.member BOOTSTRAP PREFIX STATE_DIR`.
+Run as `python -m tests.faults.member BOOTSTRAP PREFIX STATE_DIR [--broken NAME] [--fail-at POINT NUMBER] [--slow-offsets SECONDS]
+[--block SECONDS] [--clock KIND]`.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import os
+import random
 import signal
 import sys
+import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
 
 from pipeline.dedup import create_dedup
 from pipeline.model.outcomes import Emit, Emits, Outcome
@@ -22,6 +31,12 @@ from pipeline.runtime.metrics.memory import MemoryMetrics
 from pipeline.runtime.partitions import PartitionHost
 from pipeline.runtime.step_worker import StepWorker
 from pipeline.runtime.stores.rocksdb import open_rocksdb_store
+from tests.faults.broken import BROKEN
+from tests.faults.failpoints import FAILPOINTS
+
+WINDOW_MS = 30 * 60_000
+"""Shorter than the jumps of the clock, so that a window that goes by it would be wrong."""
+HOUR_NS = 3_600 * 1_000_000_000
 
 
 def split(message: Message) -> Outcome | None:
@@ -48,20 +63,66 @@ class FixedPlan:
         return self._plan
 
 
-def main(bootstrap: str, prefix: str, state: Path) -> None:
+def _jump(kind: str) -> None:
+    """Let the wall clock of this process lie: an hour off, or another hour at each look."""
+    true, chance = time.time_ns, random.Random(1)  # noqa: S311 (a clock that lies need not be secret)
+    lies: dict[str, Callable[[], int]] = {
+        "ahead": lambda: true() + HOUR_NS,
+        "behind": lambda: true() - HOUR_NS,
+        "strobing": lambda: true() + chance.choice((-1, 1)) * HOUR_NS,
+    }
+    lie = lies[kind]
+    time.time_ns = lie
+    time.time = lambda: lie() / 1e9
+
+
+def _slow_offsets(seconds: float) -> None:
+    """Let time pass between the records of a transaction and its offsets."""
+    send_offsets = AIOKafkaProducer.send_offsets_to_transaction
+
+    async def slow(self: AIOKafkaProducer, *arguments: Any) -> None:  # noqa: ANN401 (aiokafka's)
+        await asyncio.sleep(seconds)
+        await send_offsets(self, *arguments)
+
+    AIOKafkaProducer.send_offsets_to_transaction = slow
+
+
+def _block_once(seconds: float, after: int) -> Callable[[Message], Outcome | None]:
+    """Make a step that blocks the event loop once."""
+    calls = 0
+
+    def step(message: Message) -> Outcome | None:
+        nonlocal calls
+        calls += 1
+        if calls == after:
+            time.sleep(seconds)
+        return split(message)
+
+    return step
+
+
+def main(arguments: argparse.Namespace) -> None:
     """Join the group and work until killed."""
+    bootstrap, prefix, state = arguments.bootstrap, arguments.prefix, arguments.state
+    if arguments.broken:
+        BROKEN[arguments.broken]()
+    if arguments.fail_at:
+        FAILPOINTS[arguments.fail_at[0]](int(arguments.fail_at[1]))
+    if arguments.slow_offsets:
+        _slow_offsets(arguments.slow_offsets)
+    if arguments.clock:
+        _jump(arguments.clock)
     broker = KafkaBroker(bootstrap)
-    clock = SystemClock()
-    metrics = MemoryMetrics()
+    step = _block_once(arguments.block, after=200) if arguments.block else split
 
     def make_worker(partition: TopicPartition) -> StepWorker:
         number = partition.partition
         changelog = TopicPartition(f"{prefix}.split.dedup.changelog", number)
-        dedup = DedupState(changelog, open_store=lambda: open_rocksdb_store(state / str(number)), reader=broker.reader())
+        dedup = DedupState(changelog, open_store=lambda: open_rocksdb_store(state / str(number)), reader=broker.reader(), window_ms=WINDOW_MS)
         plan = Plan(
             prefix,
             1,
-            (("dedup", create_dedup(dedup.seen)), ("split", split)),
+            (("dedup", create_dedup(dedup.seen)), ("split", step)),
             {"main": "main", "left": "left", "right": "right", "dead": "dead.{stage}"},
             trusted=True,
         )
@@ -73,17 +134,29 @@ def main(bootstrap: str, prefix: str, state: Path) -> None:
             transactions=broker.transactions(f"{prefix}.split-{partition.topic}-{number}"),
             plans=FixedPlan(plan),
             state=dedup,
-            clock=clock,
-            metrics=metrics,
+            clock=SystemClock(),
+            metrics=MemoryMetrics(),
         )
 
     async def run() -> None:
         host = PartitionHost(broker, group=f"{prefix}.split", topics=[f"{prefix}.input"], make_worker=make_worker)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, host.stop)
+        if arguments.broken != "deaf":
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, host.stop)
         await host.run()
 
     asyncio.run(run())
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bootstrap")
+    parser.add_argument("prefix")
+    parser.add_argument("state", type=Path)
+    parser.add_argument("--broken", choices=[*BROKEN, ""], default="")
+    parser.add_argument("--fail-at", nargs=2, metavar=("POINT", "NUMBER"))
+    parser.add_argument("--slow-offsets", type=float, default=0.0)
+    parser.add_argument("--block", type=float, default=0.0)
+    parser.add_argument("--clock", choices=("ahead", "behind", "strobing", ""), default="")
+    if os.environ.get("HEADRACE_BROKEN"):  # so that a person can try a broken build on every test
+        parser.set_defaults(broken=os.environ["HEADRACE_BROKEN"])
+    main(parser.parse_args(sys.argv[1:]))

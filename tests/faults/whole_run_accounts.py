@@ -1,16 +1,12 @@
-"""The accounts of a run after faults: from the ledger, the lake's manifest and the receiver, and the laws that they are held to."""
+"""The accounts of a run after faults, from the ledger, and the balances that they are held to."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, NamedTuple
 
-import duckdb
-
-from pipeline.app.query import lake_files
 from tests.acceptance.conservation import ENDS, Law
 
 
@@ -98,19 +94,3 @@ def ledger_laws(ledger: Ledger, *, raw: int) -> list[Law]:
     found.append(Law("requests + handed back by retry = deliver in", requests + handed_back, delivering))
     found.append(Law("deliver's retries = handed back by retry", retried, handed_back))
     return found
-
-
-def stored_ids(lake: Path) -> Counter[str]:
-    """Count the rows of a lake by message id, in the files that its manifest lists and without the views, which would hide a second row.
-
-    Args:
-        lake: The lake's folder.
-
-    Returns:
-        Rows by message id.
-    """
-    paths = [str(lake / file.path) for file in lake_files(lake)]
-    if not paths:
-        return Counter()
-    rows = duckdb.execute("select id, count(*) from read_parquet(?, union_by_name = true, hive_partitioning = false) group by id", [paths])
-    return Counter(dict(rows.fetchall()))

@@ -1,0 +1,183 @@
+"""Broken builds: each undoes one precaution of the product inside a member process, so that a test can show that it would notice.
+
+`tests.faults.member --broken NAME` takes the name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.structs import OffsetAndMetadata
+from aiokafka.structs import TopicPartition as KafkaTopicPartition
+
+from pipeline.model.record import Output, TopicPartition
+from pipeline.ports.broker import Position
+from pipeline.runtime import step_worker
+from pipeline.runtime.brokers.kafka import KafkaBroker
+from pipeline.runtime.brokers.kafka_batches import append_batches
+from pipeline.runtime.brokers.kafka_transactions import KafkaTransactions
+from pipeline.runtime.dedup_state import DedupState
+from pipeline.runtime.partitions import ReadCommitted, start_offset
+from pipeline.runtime.step_worker import StepWorker
+
+GAP_SECONDS: Final = 0.05
+Ends = Mapping[TopicPartition, int]
+Positions = Mapping[TopicPartition, Position]
+
+
+def _replace(owner: object, **parts: Any) -> None:  # noqa: ANN401 (whatever stands there)
+    """Put parts of a broken build in the place of the product's."""
+    for name, part in parts.items():
+        setattr(owner, name, part)
+
+
+def offsets_first() -> None:
+    """Commit the offsets in a transaction of their own, before the outputs."""
+    commit = KafkaTransactions._commit
+
+    async def broken(self: KafkaTransactions, producer: AIOKafkaProducer, outputs: Sequence[Output], positions: Positions, group: str) -> Ends:
+        await commit(self, producer, (), positions, group)
+        await asyncio.sleep(GAP_SECONDS)
+        return await commit(self, producer, outputs, {}, group)
+
+    _replace(KafkaTransactions, _commit=broken)
+
+
+def outputs_first() -> None:
+    """Commit the outputs in a transaction of their own, before the offsets."""
+    commit = KafkaTransactions._commit
+
+    async def broken(self: KafkaTransactions, producer: AIOKafkaProducer, outputs: Sequence[Output], positions: Positions, group: str) -> Ends:
+        # Without what dedup remembers: it would hide the second copy of an event behind its first.
+        kept = [output for output in outputs if not output.topic.endswith(".changelog")]
+        ends = await commit(self, producer, kept, {}, group)
+        await asyncio.sleep(GAP_SECONDS)
+        state = [output for output in outputs if output.topic.endswith(".changelog")]
+        return {**ends, **await commit(self, producer, state, positions, group)}
+
+    _replace(KafkaTransactions, _commit=broken)
+
+
+def unfenced() -> None:
+    """Take a random transactional id, as many guides have it: a stale owner is never fenced."""
+    _replace(KafkaBroker, transactions=lambda self, transactional_id: KafkaTransactions(self.bootstrap, f"{transactional_id}-{uuid.uuid4().hex}"))
+
+
+def offset_before_fence() -> None:
+    """Read the committed offset before the stale owner is fenced."""
+
+    async def broken(self: StepWorker, read_committed: ReadCommitted, bounds: tuple[int, int]) -> int:
+        offset = start_offset(await read_committed(), bounds)
+        await asyncio.sleep(GAP_SECONDS)
+        await self._transactions.start()
+        if self._state is not None:
+            await self._state.restore()
+        return offset
+
+    _replace(StepWorker, open=broken)
+
+
+def state_first() -> None:
+    """Write the state to the local store before the transaction is committed."""
+    changes = DedupState.changes
+
+    def broken(self: DedupState) -> list[Output]:
+        if self._store is not None:
+            self._store.add(self._entries(), self._store.changelog_offset())
+        return changes(self)
+
+    _replace(DedupState, changes=broken)
+
+
+def unrestored() -> None:
+    """Begin with an empty store after a hand-over, without reading the changelog."""
+
+    async def broken(self: DedupState) -> None:
+        self._overlay.clear()
+        self._store = self._open_store()
+        self._store.expire(2**62)
+
+    _replace(DedupState, restore=broken)
+
+
+def unrewound() -> None:
+    """Go on at the end of the partition after a failure, instead of rewinding to the committed offset."""
+
+    def broken(committed: Position | None, bounds: tuple[int, int]) -> int:
+        return bounds[0] if committed is None else bounds[1]
+
+    _replace(step_worker, start_offset=broken)
+
+
+def failure_ignored() -> None:
+    """Commit although a batch was refused: only its future knows."""
+
+    async def broken(self: KafkaTransactions, producer: AIOKafkaProducer, outputs: Sequence[Output], positions: Positions, group: str) -> Ends:
+        placed = await self._placement.placed(producer, outputs)
+        await producer.begin_transaction()
+        sent: list[Any] = []
+        for partition, records in placed.items():
+            await append_batches(producer, partition, records, sent)
+        results = await asyncio.gather(*(future for _, _, future in sent), return_exceptions=True)
+        offsets = {KafkaTopicPartition(*key): OffsetAndMetadata(value.offset, "") for key, value in positions.items()}
+        await producer.send_offsets_to_transaction(offsets, group)
+        await producer.commit_transaction()
+        return {partition: getattr(result, "offset", 0) + count for (partition, count, _), result in zip(sent, results, strict=True)}
+
+    _replace(KafkaTransactions, _commit=broken)
+
+
+def reused() -> None:
+    """Keep a producer after a doubtful outcome, and go on with it."""
+    kept: dict[str, KafkaTransactions] = {}
+    start = KafkaTransactions.start
+
+    async def start_once(self: KafkaTransactions) -> None:
+        if self._producer is None:
+            await start(self)
+
+    async def stop(_self: KafkaTransactions) -> None:
+        return
+
+    def transactions(self: KafkaBroker, transactional_id: str) -> KafkaTransactions:
+        return kept.setdefault(transactional_id, KafkaTransactions(self.bootstrap, transactional_id))
+
+    _replace(KafkaTransactions, start=start_once)
+    _replace(KafkaTransactions, stop=stop)
+    _replace(KafkaBroker, transactions=transactions)
+
+
+def wall_clock() -> None:
+    """Let dedup go by the member's own clock instead of the broker's time."""
+    seen = DedupState.seen
+    _replace(DedupState, seen=lambda self, digest, _at_ms, offset: seen(self, digest, time.time_ns() // 1_000_000, offset))
+
+
+def deaf() -> None:
+    """Take no notice of SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+BROKEN: Final[Mapping[str, Callable[[], None]]] = {
+    build.__name__: build
+    for build in (
+        offsets_first,
+        outputs_first,
+        unfenced,
+        offset_before_fence,
+        state_first,
+        unrestored,
+        unrewound,
+        failure_ignored,
+        reused,
+        wall_clock,
+        deaf,
+    )
+}
+"""Every broken build by its name."""

@@ -1,0 +1,9 @@
+"""Makes every process of a local run a broken build: Python imports this at its start where the folder is on PYTHONPATH."""
+
+import os
+import sys
+
+if "pipeline.app.cli" in sys.orig_argv and "run" in sys.orig_argv:
+    from tests.faults.broken import BROKEN
+
+    BROKEN[os.environ["HEADRACE_BROKEN"]]()
