@@ -101,7 +101,7 @@ def in_restore(number: int) -> None:
 
 def in_revoke(number: int) -> None:
     """Partitions are being taken away, and work is in flight."""
-    point, revoked = _exit_at(max(1, number // 8)), PartitionHost._revoked
+    point, revoked = _exit_at(min(1, number)), PartitionHost._revoked
 
     async def wrapped(self: PartitionHost, partitions: Collection[TopicPartition]) -> None:
         if partitions:

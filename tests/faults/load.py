@@ -21,6 +21,7 @@ from tests.faults.sent import SentLedger, event_of
 
 BATCH = 50
 """Events in one request."""
+HOLD_SECONDS = 0.2
 
 
 def load_body(number: int, users: int) -> dict[str, Any]:
@@ -140,6 +141,9 @@ class HttpLoad:
 
     Attributes:
         answers: How many requests were answered with each status; 0 where nothing answered.
+        held: Set by whoever watches the lag, to keep the load below what the machine carries at the moment.
+        held_seconds: How long it was held.
+        sent: Distinct events sent.
     """
 
     def __init__(self, port: int, *, rate: float, path: Path, seed: int, users: int = 500) -> None:
@@ -151,6 +155,9 @@ class HttpLoad:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="load")
         self._connection: HTTPConnection | None = None
+        self._given_up: set[int] = set()
+        self.held = threading.Event()
+        self.held_seconds = 0.0
         self.answers: Counter[int] = Counter()
         self.sent = 0
 
@@ -167,11 +174,18 @@ class HttpLoad:
         due = time.monotonic()
         with SentLedger(self.path) as ledger:
             while not self._stop.is_set():
-                bodies = [load_body(self.sent + index, self._users) for index in range(BATCH)]
+                if self.held.is_set():
+                    self.held_seconds += HOLD_SECONDS
+                    self._stop.wait(HOLD_SECONDS)
+                    continue
+                first = self.sent
+                bodies = [load_body(first + index, self._users) for index in range(BATCH)]
                 self.sent += BATCH
-                if self._chance.random() < 0.5:
-                    bodies.append(load_body(self._chance.randrange(self.sent), self._users))
-                self._send(ledger, "/v1/batch", bodies, {"batch": bodies}, patient=self._chance.random() < 0.9)
+                copy = self._chance.randrange(self.sent)
+                if self._chance.random() < 0.5 and copy // BATCH not in self._given_up:  # what was given up may never have come: no copy of it
+                    bodies.append(load_body(copy, self._users))
+                if not self._send(ledger, "/v1/batch", bodies, {"batch": bodies}, patient=self._chance.random() < 0.9):
+                    self._given_up.add(first // BATCH)
                 if self._chance.random() < 0.05:
                     refused = {**load_body(self.sent, self._users), "messageId": f"refused-{self.sent}", "event": ""}
                     self._send(ledger, "/v1/track", [refused], refused, patient=False)
@@ -180,15 +194,17 @@ class HttpLoad:
         if self._connection is not None:
             self._connection.close()
 
-    def _send(self, ledger: SentLedger, path: str, bodies: list[dict[str, Any]], request: dict[str, Any], *, patient: bool) -> None:
+    def _send(self, ledger: SentLedger, path: str, bodies: list[dict[str, Any]], request: dict[str, Any], *, patient: bool) -> bool:
+        """Send a request, again and again where it is patient; tell whether it got an answer that settles it."""
         events = [event_of(body) for body in bodies]
         text = orjson.dumps(request)
         while True:
             tried = ledger.before(events)
             status = self._post(path, text)
             ledger.after(tried, status)
-            if 200 <= status < 300 or 400 <= status < 429 or not patient:
-                return
+            settled = 200 <= status < 300 or 400 <= status < 429
+            if settled or not patient:
+                return settled
             time.sleep(0.1)
 
     def _post(self, path: str, body: bytes) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import os
 import random
 import signal
@@ -87,22 +88,28 @@ def _slow_offsets(seconds: float) -> None:
     AIOKafkaProducer.send_offsets_to_transaction = slow
 
 
-def _block_once(seconds: float, after: int) -> Callable[[Message], Outcome | None]:
-    """Make a step that blocks the event loop once."""
-    calls = 0
+def _blocking_once(seconds: float) -> Callable[[Message], Outcome | None]:
+    """Make a step that blocks the event loop once, at the first message after SIGUSR1."""
+    asked = False
+
+    def ask(_number: int, _frame: object) -> None:
+        nonlocal asked
+        asked = True
 
     def step(message: Message) -> Outcome | None:
-        nonlocal calls
-        calls += 1
-        if calls == after:
+        nonlocal asked
+        if asked:
+            asked = False
             time.sleep(seconds)
         return split(message)
 
+    signal.signal(signal.SIGUSR1, ask)
     return step
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Join the group and work until killed."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     bootstrap, prefix, state = arguments.bootstrap, arguments.prefix, arguments.state
     if arguments.broken:
         BROKEN[arguments.broken]()
@@ -113,7 +120,7 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.clock:
         _jump(arguments.clock)
     broker = KafkaBroker(bootstrap)
-    step = _block_once(arguments.block, after=200) if arguments.block else split
+    step = _blocking_once(arguments.block) if arguments.block else split
 
     def make_worker(partition: TopicPartition) -> StepWorker:
         number = partition.partition

@@ -61,7 +61,10 @@ async def test_a_member_that_ends_at_the_worst_moment_loses_and_doubles_nothing(
         load = asyncio.create_task(trial.load.send(1_000 * HITS, 4.0 * HITS))
         while trial.faults < HITS:
             number = await trial.join("--fail-at", point, str(chance.randint(1, 20)), state="kept")
-            other = await trial.join() if point == "in_revoke" else 0
+            other = 0
+            if point == "in_revoke":
+                await trial.progress(20)
+                other = await trial.join()
             process = trial.alive.pop(number)
             try:
                 async with asyncio.timeout(60):
@@ -83,10 +86,10 @@ async def test_a_member_that_ends_at_the_worst_moment_loses_and_doubles_nothing(
 
 async def _stop_beyond_session(trial: Trial) -> None:
     first = await trial.join()
-    load = asyncio.create_task(trial.load.send(12_000, 26))
+    load = asyncio.create_task(trial.load.send(40_000, 36))
     await trial.observer.until(300, 60)
-    await trial.join()
-    await asyncio.sleep(2)
+    await trial.until_assigned(await trial.join())
+    await trial.progress(500)
     for _ in range(ROUNDS):
         trial.send_signal(first, signal.SIGSTOP)
         trial.faults += 1
@@ -108,10 +111,12 @@ async def test_a_handler_that_blocks_the_loop_loses_and_doubles_nothing(kafka: K
     """A step that blocks the event loop for 20 s, beyond the session: its partitions go to another member, and what it held is void."""
 
     async def scenario(trial: Trial) -> None:
-        await trial.join("--block", "20")
-        load = asyncio.create_task(trial.load.send(12_000, 26))
+        first = await trial.join("--block", "20")
+        load = asyncio.create_task(trial.load.send(20_000, 36))
         await trial.observer.until(100, 60)
-        await trial.join()
+        await trial.until_assigned(await trial.join())
+        await trial.progress(100)
+        trial.send_signal(first, signal.SIGUSR1)
         trial.faults += 1
         await load
         await trial.settle()
@@ -123,15 +128,17 @@ async def test_a_handler_that_blocks_the_loop_loses_and_doubles_nothing(kafka: K
 async def test_a_member_that_joins_inside_a_transaction_doubles_nothing(kafka: Kafka, prefix: str, tmp_path: Path, row: Row) -> None:
     """Members join, and the oldest is killed, while it has produced and not yet committed its offsets (aio-libs/aiokafka#844)."""
     joins = 6 * ROUNDS
+    chance = random.Random(5)  # noqa: S311 (when a member is killed need not be secret)
 
     async def scenario(trial: Trial) -> None:
         await trial.join("--slow-offsets", "0.3")
-        load = asyncio.create_task(trial.load.send(1_500 * joins, 2.5 * joins))
-        while not load.done():
+        load = asyncio.create_task(trial.load.send(1_500 * joins, 8.0 * joins))
+        while not load.done() and trial.faults < joins:
             await trial.join("--slow-offsets", "0.3")
             trial.faults += 1
-            await asyncio.sleep(2.0)
-            if len(trial.alive) > 2:
+            await trial.progress(200)
+            await asyncio.sleep(chance.uniform(0.0, 0.4))
+            if len(trial.alive) > 1:
                 await trial.kill(min(trial.alive))
         await load
         await trial.settle()
@@ -146,10 +153,11 @@ async def test_members_that_come_and_go_lose_and_double_nothing(kafka: Kafka, pr
 
     async def scenario(trial: Trial) -> None:
         await trial.join()
-        load = asyncio.create_task(trial.load.send(15_000 * ROUNDS, 15 * ROUNDS))
+        load = asyncio.create_task(trial.load.send(15_000 * ROUNDS, 40 * ROUNDS))
         while not load.done():
             await trial.join()
-            await asyncio.sleep(1.5)
+            await trial.progress(100, seconds=10)
+            await asyncio.sleep(chance.uniform(0.0, 1.0))
             if len(trial.alive) > 2:
                 number = min(trial.alive)
                 trial.send_signal(number, chance.choice((signal.SIGTERM, signal.SIGKILL)))

@@ -43,6 +43,7 @@ class Trial:
 
     Attributes:
         alive: Members by number.
+        members: Address at which members that join from now on reach Kafka.
         load: The load.
         observer: The reader beside.
         faults: How often something was hurt; counted by the test.
@@ -52,7 +53,7 @@ class Trial:
         self.broker = KafkaBroker(bootstrap)
         self.prefix = prefix
         self._folder = folder
-        self._members = members or bootstrap
+        self.members = members or bootstrap
         self._broken = broken
         self._number = 0
         folder.mkdir(parents=True, exist_ok=True)
@@ -70,12 +71,13 @@ class Trial:
         dead = [f"{self.prefix}.{name}" for name in ("ledger", "dead.validate", "dead.split", "dead.dedup")]
         await self.broker.admin().create([*(Declared(name, PARTITIONS, log) for name in names), *(Declared(name, 1, log) for name in dead)])
 
-    async def join(self, *options: str, state: str = "") -> int:
+    async def join(self, *options: str, state: str = "", wrap: Sequence[str] = ()) -> int:
         """Start one more member.
 
         Args:
             options: Further options of the member.
             state: Name of its state folder, or empty for a new one.
+            wrap: A command that becomes the member.
 
         Returns:
             Its number.
@@ -84,7 +86,7 @@ class Trial:
         number = self._number
         folder = self._folder / (state or str(number))
         with (self._folder / f"{number}.log").open("wb") as log:
-            command = [sys.executable, "-m", "tests.faults.member", self._members, self.prefix, str(folder), "--broken", self._broken, *options]
+            command = [*wrap, sys.executable, "-m", "tests.faults.member", self.members, self.prefix, str(folder), "--broken", self._broken, *options]
             self.alive[number] = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
         return number
 
@@ -107,6 +109,12 @@ class Trial:
         for number in list(self.alive):
             await self.kill(number)
 
+    async def until_assigned(self, number: int) -> None:
+        """Wait until a member has got partitions."""
+        async with asyncio.timeout(60):
+            while "newly assigned partitions {T" not in self.log_of(number):  # noqa: ASYNC110 (its log has no event)
+                await asyncio.sleep(0.1)
+
     async def progress(self, events: int, seconds: float = 30.0) -> None:
         """Wait until the observer has seen so many more events, so that a fault hits work and not a start.
 
@@ -123,6 +131,15 @@ class Trial:
     def log_of(self, number: int) -> str:
         """Give what a member said."""
         return (self._folder / f"{number}.log").read_text(encoding="utf-8", errors="replace")
+
+    def cpu_seconds(self) -> float:
+        """Give the CPU time of the members that live."""
+        total = 0.0
+        for process in self.alive.values():
+            with contextlib.suppress(psutil.Error):
+                times = psutil.Process(process.pid).cpu_times()
+                total += times.user + times.system
+        return total
 
     def rss_bytes(self) -> int:
         """Give the largest resident memory of a member at this moment."""
