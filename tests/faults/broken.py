@@ -23,8 +23,6 @@ from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.brokers.kafka_batches import append_batches
 from pipeline.runtime.brokers.kafka_transactions import KafkaTransactions
 from pipeline.runtime.dedup_state import DedupState
-from pipeline.runtime.partitions import ReadCommitted, start_offset
-from pipeline.runtime.step_worker import StepWorker
 
 GAP_SECONDS: Final = 0.05
 Ends = Mapping[TopicPartition, int]
@@ -66,21 +64,8 @@ def outputs_first() -> None:
 
 def unfenced() -> None:
     """Take a random transactional id, as many guides have it: a stale owner is never fenced."""
-    _replace(KafkaBroker, transactions=lambda self, transactional_id: KafkaTransactions(self.bootstrap, f"{transactional_id}-{uuid.uuid4().hex}"))
-
-
-def offset_before_fence() -> None:
-    """Read the committed offset before the stale owner is fenced."""
-
-    async def broken(self: StepWorker, read_committed: ReadCommitted, bounds: tuple[int, int]) -> int:
-        offset = start_offset(await read_committed(), bounds)
-        await asyncio.sleep(GAP_SECONDS)
-        await self._transactions.start()
-        if self._state is not None:
-            await self._state.restore()
-        return offset
-
-    _replace(StepWorker, open=broken)
+    transactions = KafkaBroker.transactions
+    _replace(KafkaBroker, transactions=lambda self, transactional_id: transactions(self, f"{transactional_id}-{uuid.uuid4().hex}"))
 
 
 def state_first() -> None:
@@ -136,7 +121,7 @@ def failure_ignored() -> None:
 def reused() -> None:
     """Keep a producer after a doubtful outcome, and go on with it."""
     kept: dict[str, KafkaTransactions] = {}
-    start = KafkaTransactions.start
+    start, transactions = KafkaTransactions.start, KafkaBroker.transactions
 
     async def start_once(self: KafkaTransactions) -> None:
         if self._producer is None:
@@ -145,12 +130,13 @@ def reused() -> None:
     async def stop(_self: KafkaTransactions) -> None:
         return
 
-    def transactions(self: KafkaBroker, transactional_id: str) -> KafkaTransactions:
-        return kept.setdefault(transactional_id, KafkaTransactions(self.bootstrap, transactional_id))
+    def keep(self: KafkaBroker, transactional_id: str) -> KafkaTransactions:
+        if transactional_id not in kept:
+            kept[transactional_id] = transactions(self, transactional_id)
+        return kept[transactional_id]
 
-    _replace(KafkaTransactions, start=start_once)
-    _replace(KafkaTransactions, stop=stop)
-    _replace(KafkaBroker, transactions=transactions)
+    _replace(KafkaTransactions, start=start_once, stop=stop)
+    _replace(KafkaBroker, transactions=keep)
 
 
 def wall_clock() -> None:
@@ -170,7 +156,6 @@ BROKEN: Final[Mapping[str, Callable[[], None]]] = {
         offsets_first,
         outputs_first,
         unfenced,
-        offset_before_fence,
         state_first,
         unrestored,
         unrewound,
