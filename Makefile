@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 TODAY := $(shell date +%F)
+FAULT_REPORT := benchmarks/results/faults-$(TODAY).md
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --require-virtualenv --progress-bar off
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
@@ -22,7 +23,7 @@ run: env ## Start everything on this machine: Kafka, collector, processors, live
 env: $(RUNTIME) ## Make .venv with what `headrace` needs, from the lock
 
 ##@ Test
-.PHONY: test unit sdks acceptance faults
+.PHONY: test unit sdks acceptance faults soak
 test: $(DEV) ## Run all tests but the fault tests, on a real Kafka
 	$(BIN)/pytest -m "not faults"
 
@@ -36,8 +37,12 @@ acceptance: $(DEV) ## Use a fresh clone as a user would: 10,000 calls of real SD
 	$(BIN)/python -m tests.acceptance.carry_events --json benchmarks/results/acceptance-$(TODAY).json $(ARGS)
 	$(BIN)/python -m tests.acceptance.look_back --json benchmarks/results/look-back-$(TODAY).json $(ARGS)
 
-faults: $(DEV) ## Kill, stop and starve processes on a real Kafka; HEADRACE_FAULT_KILLS=1 for the short form
-	HEADRACE_FAULT_REPORT=benchmarks/results/faults-$(TODAY).md $(BIN)/pytest -m faults -s
+faults: $(DEV) ## Kill, stop and starve processes and brokers; the report is benchmarks/results/faults-DATE.md (an hour; ARGS="-k T11" for a part)
+	HEADRACE_FAULT_HITS=$${HEADRACE_FAULT_HITS:-20} HEADRACE_FAULT_BACKLOG=$${HEADRACE_FAULT_BACKLOG:-1000000} HEADRACE_FAULT_REPORT=$(FAULT_REPORT) \
+		$(BIN)/pytest -m "faults or fault" -p no:randomly -s $(ARGS)
+
+soak: $(DEV) ## Kill at random for an hour and watch memory and open files; SOAK_MINUTES=10 for less
+	SOAK_MINUTES=$${SOAK_MINUTES:-60} HEADRACE_FAULT_REPORT=$(FAULT_REPORT) $(BIN)/pytest -m faults -s tests/faults/test_soak.py
 
 ##@ Check
 .PHONY: check fmt lint type arch

@@ -72,7 +72,7 @@ async def test_a_member_asked_to_end_under_load_ends_in_order(kafka: Kafka, pref
             assert status == 0, trial.log_of(number)
             longest = max(longest, time.monotonic() - began)
             trial.faults += 1
-            if trial._broken == "deaf":
+            if trial.broken == "deaf":
                 break
         await load
         await trial.join(state="kept")

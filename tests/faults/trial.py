@@ -42,6 +42,7 @@ class Trial:
         members: Kafka's address for the members, where it is another one: a proxy between.
 
     Attributes:
+        broken: The broken build, or empty.
         alive: Members by number.
         members: Address at which members that join from now on reach Kafka.
         load: The load.
@@ -54,7 +55,7 @@ class Trial:
         self.prefix = prefix
         self._folder = folder
         self.members = members or bootstrap
-        self._broken = broken
+        self.broken = broken
         self._number = 0
         folder.mkdir(parents=True, exist_ok=True)
         self.alive: dict[int, asyncio.subprocess.Process] = {}
@@ -86,7 +87,7 @@ class Trial:
         number = self._number
         folder = self._folder / (state or str(number))
         with (self._folder / f"{number}.log").open("wb") as log:
-            command = [*wrap, sys.executable, "-m", "tests.faults.member", self.members, self.prefix, str(folder), "--broken", self._broken, *options]
+            command = [*wrap, sys.executable, "-m", "tests.faults.member", self.members, self.prefix, str(folder), "--broken", self.broken, *options]
             self.alive[number] = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
         return number
 
