@@ -58,6 +58,24 @@ async def test_a_look_may_be_left_early(cluster: Cluster) -> None:
         await lookup.stop()
 
 
+async def test_a_look_that_was_left_open_stops_no_other(cluster: Cluster) -> None:
+    """A look that nobody closes is closed by the loop, some time later: another one at the same partition goes on."""
+    partition = await _written(cluster)
+    lookup = cluster.broker.lookup()
+    try:
+        _, end = (await lookup.start([partition.topic]))[partition]
+        left = lookup.read(partition, 0, end, most=1)
+        await anext(left)
+        found: list[bytes | None] = []
+        async for records in lookup.read(partition, 0, end, most=1):
+            if not found:
+                await left.aclose()  # type: ignore[attr-defined]  # an async generator in both
+            found += [record.value for record in records]
+        assert [b"%d" % number for number in range(10)] == found
+    finally:
+        await lookup.stop()
+
+
 async def test_a_time_is_a_place(cluster: Cluster) -> None:
     """A time gives the first record appended then or later: the first for the epoch, the end for the far future."""
     partition = await _written(cluster)

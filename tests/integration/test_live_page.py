@@ -163,6 +163,19 @@ async def one_volume(minutes: int) -> list[dict[str, Any]]:
     return [{"source": "web", "event": "Order Completed", "verdict": "dropped", "reason": "duplicate", "counts": [1] * minutes}]
 
 
+async def explained(wanted: str, source: str) -> dict[str, Any]:
+    """Explain every event but `nobody` alike, with text that would be markup if it could."""
+    hostile = "<img src=x onerror=alert(1)>"
+    if wanted == "nobody":
+        return {"message_id": wanted, "found": False, "searched": ["dedup state of 1 running processes"]}
+    stage = {"stage": "filter", "step": "filter", "verdict": "routed", "reason": "", "sentence": "", "detail": hostile, "rule": "", "at": 1}
+    stage |= {"config": 3, "place": "routed/0/1", "compared": "same", "changes": [], "differences": []}
+    withheld = {"id": "quiet", "kind": "destination", "state": "withheld", "reason": "filtered_by_rules", "sentence": "A rule.", "stages": []}
+    withheld |= {"rule": f"destinations.quiet.filters[0]: {hostile}", "mappings": [], "attempts": []}
+    about = {"message_id": wanted, "found": True, "sentence": "quiet withheld", "source": source or "web", "type": "track", "event": hostile}
+    return {**about, "same": True, "stages": [stage], "targets": [withheld], "copies": ["raw/0/1"], "searched": []}
+
+
 @contextlib.asynccontextmanager
 async def served() -> AsyncIterator[str]:
     """Serve collector and live page on a free port.
@@ -193,7 +206,7 @@ async def served() -> AsyncIterator[str]:
             keys=lambda: {"demo": "web", "server-key": "server"},
             metrics=MemoryMetrics(),
             clock=clock,
-            routes=live_routes(feed, setup, one_volume),
+            routes=live_routes(feed, setup, one_volume, explained),
             stop=stop,
             listening=port.set_result,
         )
@@ -414,3 +427,26 @@ async def test_narrow_screens(live: Open) -> None:
     await live.row("m-1").click()
     await expect(live.page.get_by_role("dialog")).to_be_visible()
     assert await live.page.evaluate("document.getElementById('drawer').scrollWidth <= window.innerWidth")
+
+
+async def test_an_event_is_explained_by_its_id(live: Open) -> None:
+    """The search box gives the explanation; what strangers wrote stays text; an unknown id says what was looked through."""
+    panel = live.page.locator("#panel-explain")
+    await panel.get_by_label("Message id").fill("m-1")
+    await panel.get_by_role("button", name="Explain").click()
+    await expect(panel.locator(".chip").first).to_have_text("same when run again")
+    await expect(panel.locator(".target")).to_contain_text("destinations.quiet.filters[0]: <img src=x onerror=alert(1)>")
+    await expect(panel.locator("img")).to_have_count(0)
+    await panel.get_by_label("Message id").fill("nobody")
+    await live.page.keyboard.press("Enter")
+    await expect(panel).to_contain_text("dedup state of 1 running processes")
+
+
+async def test_the_drawer_leads_to_the_explanation(live: Open) -> None:
+    """From an event's drawer, with its id and source."""
+    await live.post("/v1/track", {"event": "Paid", "userId": "u", "messageId": "m-1"})
+    await live.row("m-1").click()
+    await live.page.get_by_role("dialog").get_by_role("button", name="Explain why").click()
+    await expect(live.page.get_by_role("dialog")).to_be_hidden()
+    await expect(live.page.get_by_label("Message id")).to_have_value("m-1")
+    await expect(live.page.locator("#panel-explain .target")).to_contain_text("filtered_by_rules")

@@ -28,6 +28,8 @@ GROUPS: Final = (
     ("query", ("query",)),
     ("audit", ("audit",)),
     ("offsets", ("offsets",)),
+    ("explain", ("explain",)),
+    ("preview", ("preview",)),
     ("demo", ("demo",)),
     ("status", ("status",)),
     ("run", ("run",)),

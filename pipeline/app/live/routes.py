@@ -8,6 +8,7 @@ without inline script, and trusted types, so that nothing in an event can become
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,6 +23,7 @@ from pipeline.app.live.facts import Place
 from pipeline.app.live.feed import LiveFeed
 from pipeline.app.live.setup import Setup, setup_json
 from pipeline.app.live.sse import frame
+from pipeline.model.json_text import encode
 from pipeline.ports.broker import BrokerError
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -55,14 +57,20 @@ STREAMS_MOST: Final = 16
 Volumes = Callable[[int], Awaitable[list[dict[str, Any]] | None]]
 """Gives the lines of the monitor for the last minutes (source, event, verdict, reason, counts by minute), or None where it does not run."""
 
+Explain = Callable[[str, str], Awaitable[dict[str, Any] | None]]
+"""Explains the event of a message id (or place) and a source (empty for any), as `headrace explain --json` does; None where that takes too long."""
+ASKED_CHARACTERS: Final = 400
+"""Longest message id or place that is looked for."""
 
-def live_routes(feed: LiveFeed, setup: Callable[[], Setup], volumes: Volumes) -> Routes:
+
+def live_routes(feed: LiveFeed, setup: Callable[[], Setup], volumes: Volumes, explain: Explain) -> Routes:
     """Give the routes of the live page, for a listener on loopback.
 
     Args:
         feed: What the page shows; its `run` is the caller's to start.
         setup: Gives addresses and write key as they are now.
         volumes: Gives what the monitor counted.
+        explain: Explains one event.
 
     Returns:
         Handlers by method and path.
@@ -108,9 +116,29 @@ def live_routes(feed: LiveFeed, setup: Callable[[], Setup], volumes: Volumes) ->
         ("GET", "/live/topology.json"): _for_this_machine(topology),
         ("GET", "/live/trail"): _for_this_machine(event),
         ("GET", "/live/record"): _for_this_machine(record),
+        ("GET", "/live/explain"): _for_this_machine(_explained(explain)),
         ("GET", "/live/volumes.json"): _for_this_machine(shown_volumes),
         ("GET", "/live/setup.json"): _for_this_machine(shown_setup),
     }
+
+
+def _explained(explain: Explain) -> Handler:
+    explaining = asyncio.Lock()
+
+    async def explained(request: RouteRequest) -> Reply:
+        wanted, source = _query(request, "message_id"), _query(request, "source")
+        if not wanted or max(len(wanted), len(source)) > ASKED_CHARACTERS:
+            return _NOT_FOUND
+        if explaining.locked():  # one at a time: each reads a dozen topics
+            return _BUSY
+        async with explaining:
+            try:
+                found = await explain(wanted, source)
+            except BrokerError:
+                found = None
+        return Reply(200, encode(found), headers=_GUARDS) if found is not None else _BUSY
+
+    return explained
 
 
 def names_this_machine(host: str | None) -> bool:
@@ -143,6 +171,7 @@ def _for_this_machine(handler: Handler) -> Handler:
     return guarded
 
 
+_BUSY: Final = Reply(503, b'{"error":"busy"}', headers=_GUARDS)
 _TOO_MANY: Final = Reply(503, b'{"error":"too many pages are open"}', headers=_GUARDS)
 _NOT_FOUND: Final = Reply(404, b'{"error":"not found"}', headers=_GUARDS)
 

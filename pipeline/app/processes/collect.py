@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 
 from pipeline.app.collector import Reply, RouteRequest, Routes, serve_collector
+from pipeline.app.explain import Explainer
+from pipeline.app.explain.asking import addresses_of, ask_dedup
 from pipeline.app.live.feed import LiveFeed
 from pipeline.app.live.routes import live_routes
 from pipeline.app.live.setup import Setup
@@ -19,6 +22,7 @@ from pipeline.app.processes.volumes import volume_lines
 from pipeline.app.processes.work import until_stopped
 from pipeline.app.settings import read_schema
 from pipeline.assembly import write_keys
+from pipeline.explain import as_data
 from pipeline.model.topics import topic_name
 from pipeline.model.workspace import Workspace
 from pipeline.runtime.brokers.kafka import KafkaBroker
@@ -26,6 +30,8 @@ from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.configuration import Configuration
 from pipeline.runtime.metrics.prometheus import PrometheusMetrics
 
+EXPLAIN_SECONDS: Final = 20.0
+"""Longest that the live page lets an explanation take; the command has no such bound."""
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
@@ -114,7 +120,28 @@ class _Collecting:
         async def volumes(minutes: int) -> list[dict[str, Any]] | None:
             return await volume_lines(self._local_run(), minutes)
 
-        return {**live_routes(feed, self._setup, volumes), **routes}
+        return {**live_routes(feed, self._setup, volumes, self._explain), **routes}
+
+    async def _explain(self, wanted: str, source: str) -> dict[str, Any] | None:
+        """Explain an event in a thread with a loop of its own: this one takes events in."""
+        options, run = self._options, self._local_run()
+        explainer = Explainer(
+            KafkaBroker(options.bootstrap, "headrace-explain"),
+            options.prefix,
+            judges(options),
+            clock=self._clock,
+            ask_dedup=ask_dedup(addresses_of(run, options.topology)),
+            lake_root=lambda text: Path(self._resolve(text)),
+        )
+
+        async def bounded() -> dict[str, Any] | None:
+            try:
+                async with asyncio.timeout(EXPLAIN_SECONDS):
+                    return as_data(await explainer.explain(wanted, source))
+            except TimeoutError:
+                return None
+
+        return await asyncio.to_thread(asyncio.run, bounded())
 
     def _setup(self) -> Setup:
         key, source = next(iter(self._keys.items()), ("", ""))

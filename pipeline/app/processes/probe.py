@@ -43,8 +43,22 @@ async def read_page(port: int, path: str = "/status.json") -> dict[str, Any] | N
     return answer if isinstance(answer, dict) else None
 
 
-def _get(port: int, path: str) -> tuple[int, bytes]:
-    connection = HTTPConnection("127.0.0.1", port, timeout=PROBE_SECONDS)
+async def read_answer(host: str, port: int, path: str) -> tuple[int, bytes]:
+    """Ask a process, here or elsewhere, for a page.
+
+    Args:
+        host: Its address.
+        port: Port of its pages.
+        path: The page with its query.
+
+    Returns:
+        Status and body; status 0 where it does not answer in time.
+    """
+    return await asyncio.to_thread(_get, port, path, host)
+
+
+def _get(port: int, path: str, host: str = "127.0.0.1") -> tuple[int, bytes]:
+    connection = HTTPConnection(host, port, timeout=PROBE_SECONDS)
     try:
         connection.request("GET", path)
         answer = connection.getresponse()

@@ -33,6 +33,7 @@ class KafkaLookup:
         self._bootstrap = bootstrap
         self._consumer: AIOKafkaConsumer | None = None
         self._bounds: dict[TopicPartition, tuple[int, int]] = {}
+        self._look: object | None = None
 
     async def start(self, topics: Collection[str]) -> Mapping[TopicPartition, tuple[int, int]]:
         """Connect, and take all partitions at once, paused: to take one at each look would cost a question about its topic each time."""
@@ -84,20 +85,28 @@ class KafkaLookup:
         place, stop = max(start, first), min(end, last)
         if place >= stop:
             return
+        look = self._look = object()
         consumer.seek(key, place)
         consumer.resume(key)
+        waited = 0
         try:
             while place < stop:
                 async with asyncio.timeout(ANSWER_SECONDS):
                     fetched = await consumer.getmany(key, timeout_ms=_WAIT_MS, max_records=most)
-                    place = await consumer.position(key)
+                    before, place = place, await consumer.position(key)
                 records = [record for record in fetched.get(key, ()) if record.offset < stop]
                 if records:
                     yield records
+                waited = waited + _WAIT_MS if place == before else 0
+                if waited > ANSWER_SECONDS * 1000:
+                    raise self._failed(partition, "no answer")
         except (TimeoutError, KafkaError) as error:
             raise self._failed(partition, error) from error
         finally:
-            consumer.pause(key)
+            # Who leaves early may have begun another look before this one is closed.
+            if self._look is look:
+                consumer.pause(key)
+                self._look = None
 
     async def stop(self) -> None:
         """Disconnect; never raises."""
@@ -110,5 +119,5 @@ class KafkaLookup:
         assert self._consumer is not None  # noqa: S101 (`start` comes first)
         return self._consumer
 
-    def _failed(self, partition: TopicPartition, error: BaseException) -> BrokerError:
+    def _failed(self, partition: TopicPartition, error: object) -> BrokerError:
         return BrokerError(f"cannot read {partition.topic}/{partition.partition} at {self._bootstrap}: {str(error) or 'no answer'}")

@@ -2,6 +2,7 @@
 // body and listens to `live` (see live.js); `head` is the line of its title, for controls. A new panel is a module and a line here.
 
 import { mountEvents } from "/live/static/panels/events.js";
+import { mountExplain } from "/live/static/panels/explain.js";
 import { mountGraph } from "/live/static/panels/graph.js";
 import { mountSend } from "/live/static/panels/send.js";
 import { mountSetup } from "/live/static/panels/setup.js";
@@ -10,6 +11,7 @@ import { mountVolumes } from "/live/static/panels/volumes.js";
 export const PANELS = [
   { id: "graph", title: "Pipeline", place: "wide", mount: mountGraph },
   { id: "events", title: "Events", place: "main", mount: mountEvents },
+  { id: "explain", title: "Explain an event", place: "main", mount: mountExplain },
   { id: "volumes", title: "Events per minute", place: "side", mount: mountVolumes },
   { id: "send", title: "Send a test event", place: "side", mount: mountSend },
   { id: "setup", title: "Connect an app", place: "side", mount: mountSetup },

@@ -1,6 +1,8 @@
 """Only this machine may look, and nothing of an event can leave its line or become markup."""
 
+import asyncio
 import re
+from collections.abc import Awaitable
 from typing import Any
 
 import orjson
@@ -26,10 +28,15 @@ async def no_volumes(minutes: int) -> None:
     del minutes
 
 
+async def no_explanation(wanted: str, source: str) -> dict[str, Any] | None:
+    """Take too long for `slow`; answer the others with what was asked for."""
+    return None if wanted == "slow" else {"asked": [wanted, source], "big": 2**70}
+
+
 async def get(path: str, host: str = "localhost:7070", query: str = "", site: str = "") -> Reply:
     """Ask a live page of an empty pipeline."""
     feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
-    handler = find(live_routes(feed, lambda: SETUP, no_volumes), "GET", path)
+    handler = find(live_routes(feed, lambda: SETUP, no_volumes, no_explanation), "GET", path)
     assert handler is not None
     headers = {"host": host, "sec-fetch-site": site} if site else {"host": host}
     reply = await handler(RouteRequest("GET", path, query, headers, b""))
@@ -85,7 +92,9 @@ async def test_stream() -> None:
     """A page that opens the stream is told the state of the stages first."""
     feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
     headers = {"host": "[::1]"}
-    reply = await live_routes(feed, lambda: SETUP, no_volumes)["GET", "/live/events"](RouteRequest("GET", "/live/events", "", headers, b""))
+    reply = await live_routes(feed, lambda: SETUP, no_volumes, no_explanation)["GET", "/live/events"](
+        RouteRequest("GET", "/live/events", "", headers, b"")
+    )
     assert isinstance(reply, Stream)
     first = await anext(reply.chunks)
     assert first.startswith(b"event: stages\ndata: {")
@@ -96,7 +105,7 @@ async def test_stream() -> None:
 async def test_streams_are_bounded() -> None:
     """Each stream costs work for every change, on the collector's own loop: one too many is refused, and one that ends makes room."""
     feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
-    handler = live_routes(feed, lambda: SETUP, no_volumes)["GET", "/live/events"]
+    handler = live_routes(feed, lambda: SETUP, no_volumes, no_explanation)["GET", "/live/events"]
     headers: dict[str, str] = {"host": "localhost"}
     request = RouteRequest("GET", "/live/events", "", headers, b"")
     streams: list[Any] = []
@@ -162,9 +171,45 @@ async def test_volumes_are_those_of_the_monitor() -> None:
     async def volumes(minutes: int) -> list[dict[str, Any]]:
         return [{"source": "web", "event": "Hello", "verdict": "passed", "reason": "", "counts": [0] * (minutes - 1) + [3]}]
 
-    handler = live_routes(feed, lambda: SETUP, volumes)["GET", "/live/volumes.json"]
+    handler = live_routes(feed, lambda: SETUP, volumes, no_explanation)["GET", "/live/volumes.json"]
     headers: dict[str, Any] = {"host": "localhost:7070"}
     reply = await handler(RouteRequest("GET", "/live/volumes.json", "minutes=2", headers, b""))
     assert isinstance(reply, Reply)
     assert orjson.loads(reply.body) == {"lines": [{"source": "web", "event": "Hello", "verdict": "passed", "reason": "", "counts": [0, 3]}]}
     assert (await get("/live/volumes.json")).status == 404
+
+
+async def test_an_explanation_is_asked_for_by_id_and_source() -> None:
+    """It is passed on with numbers of any size; what is too long is not looked for, and what takes too long is said."""
+    reply = await get("/live/explain", query="message_id=m%201&source=web")
+    assert (200, b'{"asked":["m 1","web"],"big":1180591620717411303424}') == (reply.status, reply.body)
+    assert 404 == (await get("/live/explain", query="message_id=")).status
+    assert 404 == (await get("/live/explain", query="message_id=" + "x" * 401)).status
+    assert 503 == (await get("/live/explain", query="message_id=slow")).status
+    assert 403 == (await get("/live/explain", host="rebound.example.com", query="message_id=m")).status
+
+
+async def test_one_explanation_at_a_time() -> None:
+    """Each reads a dozen topics: a second one is refused while the first is under way."""
+    began, end = asyncio.Event(), asyncio.Event()
+
+    async def waiting(wanted: str, source: str) -> dict[str, Any] | None:
+        began.set()
+        await end.wait()
+        return {"asked": [wanted, source]}
+
+    feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
+    handler = live_routes(feed, lambda: SETUP, no_volumes, waiting)["GET", "/live/explain"]
+    headers: dict[str, str] = {"host": "localhost"}
+    request = RouteRequest("GET", "/live/explain", "message_id=m", headers, b"")
+    first = asyncio.create_task(_reply(handler(request)))
+    await began.wait()
+    assert 503 == (await _reply(handler(request))).status
+    end.set()
+    assert 200 == (await first).status
+
+
+async def _reply(answer: Awaitable[Reply | Stream]) -> Reply:
+    reply = await answer
+    assert isinstance(reply, Reply)
+    return reply

@@ -45,6 +45,7 @@ export function mountDrawer(drawer, live) {
         el("div", {}, el("p", { class: "kind" }, event.type || "?"), el("h2", { id: "drawer-title" }, title(event))),
         closeButton()),
       about(event),
+      el("button", { type: "button", class: "quiet", "data-focus": "explain", onclick: () => { close(); live.tell("explain", { id: event.id, source: event.source }); } }, "Explain why"),
       el("h3", {}, "Where it got to"),
       way(event, live, records),
       el("div", { class: "json-head" }, el("h3", {}, "Event"), tabs(event), copyButton(event.body)),
