@@ -77,6 +77,8 @@ _METRICS: Final = (
         "Partitions that cannot go on until something is mended: a right, a full disk, a topic that is missing or another one; the log says what.",
     ),
     Metric("headrace_disk_free_bytes", "gauge", ("folder",), "Room on the disk of local state, or of a lake (the id of the storage)."),
+    Metric("headrace_processor_stopped", "gauge", ("processor",), "1 while the breaker keeps a processor stopped because its steps crash."),
+    Metric("headrace_source_throttled", "gauge", ("processor", "source"), "1 while a source goes to dead letters because its records crash."),
     Metric("headrace_config_version", "gauge", ("processor",), "Version of the configuration that the processor knows; 0 before the first."),
 )
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from pipeline.model.topology import Processor
 from pipeline.model.workspace import Storage, Workspace
+from pipeline.runtime.breaker import BreakerError
 from pipeline.runtime.configuration import Configuration
 from pipeline.runtime.partitions import PartitionHost
 from pipeline.runtime.replay.jobs import Jobs
@@ -24,6 +25,8 @@ class _Member:
     host: PartitionHost
     task: asyncio.Task[None]
     storage: Storage | None
+    version: int
+    stopped: str = ""
 
 
 def instances(processor: Processor, workspace: Workspace) -> list[str]:
@@ -82,8 +85,13 @@ class ProcessorRunner:
         return (
             workspace is not None
             and set(self._members) == set(self._wanted(workspace))
-            and all(member.host.ready for member in self._members.values())
+            and all(member.host.ready and not member.stopped for member in self._members.values())
         )
+
+    @property
+    def stopped(self) -> dict[str, str]:
+        """Why the breaker has stopped a member, by group name without prefix; empty where all work."""
+        return {group_name(self.processor, instance): member.stopped for instance, member in self._members.items() if member.stopped}
 
     @property
     def members(self) -> Iterable[tuple[str, PartitionHost]]:
@@ -94,7 +102,8 @@ class ProcessorRunner:
         """Work until stopped.
 
         Raises:
-            Exception: Whatever ended a member: a bug, or a topic that cannot be read.
+            Exception: Whatever ended a member: a bug, or a topic that cannot be read. One that the breaker stopped ends nothing else: it
+                keeps its lag, and begins again with the next configuration or process.
         """
         self._configuration.on_change(lambda _workspace: self._changed.set())
         if self._jobs is not None:
@@ -105,10 +114,12 @@ class ProcessorRunner:
                     self._changed.clear()
                     await self._follow_configuration()
                 change = asyncio.create_task(self._changed.wait())
-                done, _ = await asyncio.wait([change, *(member.task for member in self._members.values())], return_when=asyncio.FIRST_COMPLETED)
+                working = [member for member in self._members.values() if not member.stopped]
+                await asyncio.wait([change, *(member.task for member in working)], return_when=asyncio.FIRST_COMPLETED)
                 change.cancel()
-                for task in done - {change}:
-                    task.result()
+                for member in working:
+                    if member.task.done():
+                        self._ended(member)
         finally:
             await self._stop_members(list(self._members))
 
@@ -117,6 +128,14 @@ class ProcessorRunner:
         self._stopping = True
         self._changed.set()
 
+    def _ended(self, member: _Member) -> None:
+        error = member.task.exception()
+        if not isinstance(error, BreakerError):
+            member.task.result()
+            return
+        member.stopped = str(error)
+        _log.error("STOPPED: %s. It begins again when another configuration is applied or the process is started anew.", error)
+
     async def _follow_configuration(self) -> None:
         workspace = self._configuration.workspace
         if workspace is None or self._stopping:
@@ -124,13 +143,17 @@ class ProcessorRunner:
         wanted = self._wanted(workspace)
         # A lake that lies elsewhere now is another lake; everything else follows a new version within its member.
         storage = workspace.storage if self.processor.for_each == "storage" else {}
-        outdated = [name for name, member in self._members.items() if name not in wanted or member.storage != storage.get(name)]
+        outdated = [
+            name
+            for name, member in self._members.items()
+            if name not in wanted or member.storage != storage.get(name) or (member.stopped and member.version != workspace.version)
+        ]
         await self._stop_members(outdated)
         for instance in wanted:
             if instance not in self._members:
                 host = self._make_host(self.processor, instance, workspace)
                 task = asyncio.create_task(host.run(), name=host.group)
-                self._members[instance] = _Member(host, task, storage.get(instance))
+                self._members[instance] = _Member(host, task, storage.get(instance), workspace.version)
                 _log.info("Group %s reads %s.", host.group, ", ".join(host.topics))
 
     def _wanted(self, workspace: Workspace) -> list[str]:

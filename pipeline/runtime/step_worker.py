@@ -123,7 +123,9 @@ class StepWorker:
     async def open(self, read_committed: ReadCommitted, bounds: tuple[int, int]) -> int:
         """Fence a stale owner, read where to start, restore state."""
         await self._transactions.start()
-        offset = start_offset(await read_committed(), bounds)
+        committed = await read_committed()
+        offset = start_offset(committed, bounds)
+        self._breaker.restore(committed.metadata if committed is not None else "")
         if self._state is not None:
             await self._state.restore()
         self._done = offset
@@ -141,7 +143,7 @@ class StepWorker:
 
     async def _transaction(self, records: list[Record], inbox: Inbox) -> None:
         started = self._clock.monotonic()
-        judged = Judged()
+        judged = Judged(throttle=self._breaker.throttle)
         first = records[0].offset
         while True:
             plan = await self._plan_for(records)
@@ -153,10 +155,22 @@ class StepWorker:
             records = await inbox.take(SLICE_BYTES, 0)
             if not records:
                 break
-        self._breaker.note(plan.version, judged)
+        self._note(plan.version, judged)
         await self._commit(judged, first, last)
         self._metrics.observe("headrace_transaction_seconds", self._clock.monotonic() - started, processor=self._processor)
         count_transaction(self._metrics, self._processor, judged.tally, last, self._clock.now_ms())
+
+    def _note(self, version: int, judged: Judged) -> None:
+        if judged.crashes:
+            _log.error("%s: %d records crashed; with the first, %s.", self._processor, len(judged.crashes), judged.crashes[0].what)
+        throttle = self._breaker.throttle
+        before = set(throttle.sources)
+        self._breaker.note(version, judged)
+        for source in before.symmetric_difference(throttle.sources):
+            there = source in throttle.sources
+            self._metrics.set("headrace_source_throttled", int(there), processor=self._processor, source=source)
+            what = "is throttled, because most of its records crashed: they go to dead letters unjudged" if there else "is judged again"
+            _log.warning("%s: source %s %s (%s-%d).", self._processor, source, what, *self._partition)
 
     async def _plan_for(self, records: list[Record]) -> Plan:
         plan = self._plans.current()
@@ -194,7 +208,7 @@ class StepWorker:
         value = ledger_value(judged.tally, processor=self._processor, topic=topic, partition=number, start=first, end=end, at_ms=self._clock.now_ms())
         outputs.append(Output(self._ledger_topic, ledger_key(self._processor, topic, number), value))
         try:
-            ends = await self._transactions.commit(outputs, {self._partition: Position(end)}, self._group)
+            ends = await self._transactions.commit(outputs, {self._partition: Position(end, self._breaker.remembered())}, self._group)
         except BrokerError as error:
             self._metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome=_outcome(error))
             raise

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import typer
+from rich.markup import escape
 
 from pipeline.app.cli.cluster import finish
 from pipeline.app.cli.errors import CommandError
@@ -58,6 +59,10 @@ def status(*, as_json: JsonOption = False) -> None:
             )
     table(("process", "pid", "port", "state", "group", "partitions", "lag"), rows)
     _say_destinations(described["processes"])
+    for process in described["processes"]:
+        for group in process["groups"]:
+            if group.get("stopped"):
+                say(f"\n[bold red]{group['group']} is stopped[/]: {escape(group['stopped'])}; see [bold]headrace dead list --reason crashed[/]")
     volumes = described["volumes"]
     if volumes:
         say(f"\n[bold]Events a minute[/], over the last {MINUTES} minutes")
@@ -127,7 +132,7 @@ async def _process(process: StartedProcess) -> dict[str, Any]:
     if process.name == "kafka":
         return {**described, "ready": True}
     described["ready"] = await is_ready(process.port, READY_PATHS.get(process.name, "/health/ready"))
-    answer = await read_page(process.port) if described["ready"] else None
+    answer = await read_page(process.port)
     described["groups"] = (answer or {}).get("groups", [])
     described["destinations"] = (answer or {}).get("destinations", [])
     described["partitions"] = [partition for group in described["groups"] for partition in group["partitions"]]

@@ -70,6 +70,11 @@ class Health:
     def _members(self) -> list[tuple[str, PartitionHost]]:
         return [member for each in self._runners for member in each.members]
 
+    @property
+    def _stopped(self) -> dict[str, str]:
+        """Why the breaker has stopped groups; such a member has left its group and is not looked at."""
+        return {group: why for each in self._runners for group, why in each.stopped.items()}
+
     def live(self) -> str:
         """Say what keeps the process from making progress, or nothing."""
         return "; ".join(self._still)
@@ -78,7 +83,8 @@ class Health:
         """Say what keeps it from taking records, or nothing."""
         if not self._version:
             return "no configuration has been read yet"
-        troubles = [self._full, *(f"{group}: {host.trouble}" for group, host in self._members if host.trouble)]
+        stopped = self._stopped
+        troubles = [self._full, *stopped.values(), *(f"{group}: {host.trouble}" for group, host in self._members if host.trouble)]
         told = "; ".join(trouble for trouble in troubles if trouble)
         return told or ("" if all(each.ready for each in self._runners) else "not every partition takes records yet, or the broker does not answer")
 
@@ -91,11 +97,12 @@ class Health:
         Returns:
             The page `/status.json`.
         """
+        stopped = self._stopped
         groups = [
             {
                 "group": group,
-                "ready": host.ready,
-                "trouble": host.trouble,
+                "ready": host.ready and group not in stopped,
+                "trouble": stopped.get(group) or host.trouble,
                 "topics": host.topics,
                 "partitions": [f"{one.topic}-{one.partition}" for one in host.assigned],
                 "lag": self._lags.get(group, 0),
@@ -114,7 +121,11 @@ class Health:
         while True:
             for each in self._runners:
                 self._metrics.set("headrace_config_version", self._version, processor=each.processor.name)
+            stopped = self._stopped
             for group, host in self._members:
+                self._metrics.set("headrace_processor_stopped", int(group in stopped), processor=group)
+                if group in stopped:
+                    continue  # the lag that it had is kept, and grows
                 self._lags[group] = await host.lag()
                 self._metrics.set("headrace_lag_records", self._lags[group], processor=group)
                 self._metrics.set("headrace_partitions_blocked", host.blocked, processor=group)
@@ -126,7 +137,10 @@ class Health:
 
     async def _look(self) -> None:
         still: list[str] = []
+        stopped = self._stopped
         for group, host in self._members:
+            if group in stopped:
+                continue
             lines = await host.look(self._clock.monotonic())
             self._metrics.set("headrace_standing_still", int(bool(lines)), processor=group)
             still += lines

@@ -8,12 +8,13 @@ import pytest
 
 from pipeline.model.ledger import Row
 from pipeline.runtime.breaker import CRASHES_MOST, SPAN_SOURCES, WINDOW_RECORDS, Breaker, BreakerError
-from pipeline.runtime.judgement import Judged
+from pipeline.runtime.judgement import Crash, Judged
+from pipeline.runtime.throttle import PROBE_EVERY
 
 
 def judged(crashes: int = 0, *, sources: int = 1, dead: int = 0, **others: int) -> Judged:
     """Say what a transaction was: crashes of so many sources in turn, other dead letters, and successes by verdict."""
-    result = Judged(crashes=[f"source-{number % sources}" for number in range(crashes)])
+    result = Judged(crashes=[Crash(f"source-{number % sources}", "filter") for number in range(crashes)])
     verdicts: dict[Literal["passed", "dropped", "dead", "blocked"], int] = {"dead": crashes + dead, **others}  # type: ignore[dict-item]  # the tests' own names
     for verdict, count in verdicts.items():
         result.tally.rows[Row("", "", "", verdict)] += count
@@ -81,3 +82,92 @@ def test_what_lies_further_back_is_forgotten() -> None:
     for _ in range(5):
         breaker.note(1, judged(CRASHES_MOST - 1, sources=SPAN_SOURCES, passed=1))
         breaker.note(1, judged(passed=WINDOW_RECORDS))
+
+
+def test_a_worker_that_is_started_again_does_not_begin_to_count() -> None:
+    """What was committed beside the position says how many crashed: the next crash stops it, whatever was restarted in between."""
+    breaker = Breaker("filter")
+    breaker.note(1, judged(CRASHES_MOST - 1))
+    for _ in range(3):
+        again = Breaker("filter")
+        again.restore(breaker.remembered())
+        with pytest.raises(BreakerError, match="succeeded with none"):
+            again.note(1, judged(1))
+
+
+def test_what_is_remembered_belongs_to_a_version() -> None:
+    """Another configuration begins anew."""
+    breaker = Breaker("filter")
+    breaker.note(1, judged(CRASHES_MOST - 1))
+    again = Breaker("filter")
+    again.restore(breaker.remembered())
+    again.note(2, judged(CRASHES_MOST - 1))
+
+
+def test_a_window_is_remembered_too() -> None:
+    """Crashes that span sources stop a worker that took over in the middle of them."""
+    breaker = Breaker("filter")
+    for _ in range(9):
+        breaker.note(1, judged(10, sources=SPAN_SOURCES, passed=90))
+    again = Breaker("filter")
+    again.restore(breaker.remembered())
+    with pytest.raises(BreakerError, match="3 sources"):
+        again.note(1, judged(10, sources=SPAN_SOURCES, passed=90))
+
+
+def test_where_nothing_crashed_nothing_is_remembered() -> None:
+    """A position costs nothing more."""
+    breaker = Breaker("filter")
+    breaker.note(1, judged(passed=1_000))
+    assert "" == breaker.remembered()
+
+
+@pytest.mark.parametrize("text", ["", "x", "[]", "{}", '{"version":1,"own":1,"crashed":2}', "3 5-7"])
+def test_what_anyone_wrote_beside_a_position_counts_for_nothing(text: str) -> None:
+    """Another tool may have set it."""
+    breaker = Breaker("filter")
+    breaker.restore(text)
+    breaker.note(1, judged(CRASHES_MOST - 1))
+
+
+def of_source(source: str, *, crashes: int = 0, passed: int = 0) -> Judged:
+    """Say what became of the records of one source, while others succeed."""
+    result = Judged(crashes=[Crash(source, "enrich")] * crashes)
+    for verdict, count in (("dead", crashes), ("passed", passed)):
+        if count:
+            result.tally.rows[Row(source, "", "", verdict)] += count  # type: ignore[arg-type]  # the tests' own names
+    result.tally.rows[Row("good", "", "", "passed")] += 1
+    return result
+
+
+def test_a_source_that_crashes_is_throttled_alone() -> None:
+    """Its records go unjudged to the dead letters of the stage, but for each hundredth; one that goes through lifts it."""
+    breaker = Breaker("filter")
+    breaker.note(1, of_source("bad", crashes=CRASHES_MOST - 1))
+    assert not breaker.throttle.sources
+    breaker.note(1, of_source("bad", crashes=1))
+    assert ["bad"] == list(breaker.throttle.sources)
+    assert "" == breaker.throttle.diverts("good")
+    assert ["enrich"] * (PROBE_EVERY - 1) + [""] == [breaker.throttle.diverts("bad") for _ in range(PROBE_EVERY)]
+    breaker.note(1, of_source("bad", crashes=1))
+    assert ["bad"] == list(breaker.throttle.sources)
+    breaker.note(1, of_source("bad", passed=1))
+    assert not breaker.throttle.sources
+    breaker.note(1, of_source("bad", crashes=1))
+    assert not breaker.throttle.sources
+
+
+def test_a_source_most_of_whose_records_pass_is_judged() -> None:
+    """A poison among good ones is no reason to keep the good ones back."""
+    breaker = Breaker("filter")
+    for _ in range(10):
+        breaker.note(1, of_source("web", crashes=20, passed=30))
+    assert not breaker.throttle.sources
+
+
+def test_a_new_version_judges_everyone() -> None:
+    """The fault may be mended."""
+    breaker = Breaker("filter")
+    breaker.note(1, of_source("bad", crashes=CRASHES_MOST))
+    breaker.note(2, of_source("bad", crashes=1))
+    assert not breaker.throttle.sources

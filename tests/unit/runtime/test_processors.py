@@ -14,6 +14,7 @@ from pipeline.model.record import Output, TopicPartition
 from pipeline.model.topology import ForEach, Processor
 from pipeline.model.workspace import Destination, Source, Storage, Workspace
 from pipeline.resources import resource
+from pipeline.runtime.breaker import BreakerError
 from pipeline.runtime.brokers.memory import MemoryBroker
 from pipeline.runtime.configuration import Configuration
 from pipeline.runtime.inbox import Inbox, InboxClosedError
@@ -43,6 +44,7 @@ class Bench:
         self.configuration = Configuration(self.broker, "shop", orjson.loads((resource("schemas") / "workspace.json").read_bytes()))
         self.log: list[str] = []
         self.bug: Exception | None = None
+        self.guilty = ""
         self.runner = ProcessorRunner(Processor("translate", "routed", for_each=for_each), self.configuration, self._make_host)
         self._version = 0
 
@@ -99,7 +101,7 @@ class _Worker:
                 await inbox.take(1, None)
             except InboxClosedError:
                 return
-            if self._bench.bug is not None:
+            if self._bench.bug is not None and self._name.endswith(self._bench.guilty):
                 raise self._bench.bug
 
     def standing(self) -> Standing:
@@ -204,3 +206,25 @@ async def test_it_stops_before_the_first_configuration() -> None:
     await asyncio.wait([task], timeout=60)
     assert task.done()
     task.result()
+
+
+@jumping
+async def test_a_member_that_the_breaker_stopped_ends_nothing_else() -> None:
+    """It says why, keeps the processor from being ready, and begins again with the next configuration; the others go on all the while."""
+    bench = Bench()
+    bench.bug, bench.guilty = BreakerError("it crashed on everything"), "crm"
+    async with bench.running() as task:
+        bench.apply("crm", "mail")
+        await bench.until_ready(["translate.crm", "translate.mail"])
+        bench.broker.append([Output("shop.routed", b"k", b"{}")])
+        await asyncio.sleep(3)
+        assert ({"translate.crm": "it crashed on everything"}, False) == (bench.runner.stopped, bench.runner.ready)
+        bench.broker.append([Output("shop.routed", b"k", b"{}")])
+        await asyncio.sleep(3)
+        assert ["translate.crm works", "translate.mail works", "translate.crm is closed"] == bench.log
+        assert not task.done()
+        bench.bug = None
+        bench.apply("crm", "mail")
+        await bench.until_ready(["translate.mail", "translate.crm"])
+        assert {} == bench.runner.stopped
+        assert ["translate.crm works"] == bench.log[3:]

@@ -1,0 +1,257 @@
+"""A bad deploy keeps its lag instead of filling the dead letters, and what died is redriven once, whatever crashes (tests T39 and T40)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import orjson
+import pytest
+
+from pipeline.app.cli.audit import Range, examine
+from pipeline.assembly import translate_anew
+from pipeline.dead_letters import Choice
+from pipeline.declaration import config_records
+from pipeline.model.outcomes import Dead, Outcome
+from pipeline.model.record import Message, Output, Record, TopicPartition
+from pipeline.model.topics import declared_topics
+from pipeline.model.topology import Processor, Topology
+from pipeline.model.workspace import Workspace
+from pipeline.ports.broker import Position, Transactions, Uncertain
+from pipeline.runtime.breaker import CRASHES_MOST, Breaker, BreakerError
+from pipeline.runtime.brokers.kafka import KafkaBroker
+from pipeline.runtime.clock import SystemClock
+from pipeline.runtime.judgement import Judged, Plan
+from pipeline.runtime.metrics.memory import MemoryMetrics
+from pipeline.runtime.partitions import PartitionHost
+from pipeline.runtime.redrive import InForce, Redriver, Summary
+from pipeline.runtime.step_worker import StepWorker
+from tests.conftest import Kafka
+from tests.faults.member import FixedPlan
+
+pytestmark = [pytest.mark.faults, pytest.mark.integration]
+
+LETTERS = int(os.environ.get("HEADRACE_FAULT_LETTERS", "5000"))
+"""How many events die; test T40 is about 100,000."""
+RESTARTS = 4
+PARTITIONS = 2
+TOPOLOGY = Topology(
+    "faults", {"filter": Processor("filter", "enriched", steps=("filter",), lanes={"main": "routed", "dead": "dead.{stage}"})}, PARTITIONS
+)
+
+
+@pytest.fixture
+async def cluster(kafka: Kafka, prefix: str) -> KafkaBroker:
+    """Give a broker with the topics of a workspace, whose configuration is in force, and events that wait for filter."""
+    broker = KafkaBroker(kafka.bootstrap, "test")
+    await broker.admin().create(list(declared_topics(prefix, destinations=[], dedup_processors=[], partitions=PARTITIONS)))
+    producer = broker.producer()
+    await producer.start()
+    await producer.send([Output(f"{prefix}.config", *record, partition=0) for record in config_records(Workspace(prefix), 1, at_ms=0)])
+    for start in range(0, LETTERS, 5_000):
+        await producer.send([event(prefix, number) for number in range(start, min(start + 5_000, LETTERS))])
+    await producer.stop()
+    return broker
+
+
+def event(prefix: str, number: int) -> Output:
+    """Make an event of one of 200 keys."""
+    body = {"type": "track", "event": "Load", "messageId": f"m-{number}", "n": number}
+    return Output(f"{prefix}.enriched", b"k-%d" % (number % 200), orjson.dumps(body), (("source", b"web"), ("received_at", b"1")))
+
+
+@asynccontextmanager
+async def member(broker: KafkaBroker, prefix: str, step: Callable[[Message], Outcome | None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Run a member of the group `filter` with a step."""
+    plan = FixedPlan(Plan(prefix, 1, (("filter", step),), FILTER.lanes, trusted=True))
+
+    def make_worker(partition: TopicPartition) -> StepWorker:
+        return StepWorker(
+            partition,
+            processor="filter",
+            group=f"{prefix}.filter",
+            prefix=prefix,
+            transactions=broker.transactions(f"{prefix}-filter-enriched-{partition.partition}"),
+            plans=plan,
+            state=None,
+            clock=SystemClock(),
+            metrics=MemoryMetrics(),
+        )
+
+    host = PartitionHost(broker, group=f"{prefix}.filter", topics=[f"{prefix}.enriched"], make_worker=make_worker)
+    task = asyncio.create_task(host.run())
+    try:
+        yield task
+    finally:
+        host.stop()
+        await asyncio.wait([task])
+
+
+async def contents(broker: KafkaBroker, topic: str) -> list[Record]:
+    """Read a topic to its end."""
+    return [record async for records in broker.reader().read(topic) for record in records]
+
+
+async def until_drained(broker: KafkaBroker, prefix: str) -> None:
+    """Wait until the group has no lag but transaction markers, which it has not to take."""
+    async with asyncio.timeout(120):
+        while True:
+            totals = Counter[str]()
+            for record in await contents(broker, f"{prefix}.ledger"):
+                body = orjson.loads(record.value or b"{}")
+                totals[body["processor"]] += body["in"]
+            if totals["filter"] == len(await contents(broker, f"{prefix}.enriched")):
+                return
+            await asyncio.sleep(0.3)
+
+
+def raises(_message: Message) -> Outcome | None:
+    """Be a bad deploy."""
+    raise ZeroDivisionError
+
+
+def dies(_message: Message) -> Outcome | None:
+    """Find fault with everything, as a wrong rule does."""
+    return Dead("filter_failed", "a wrong rule")
+
+
+def passes(_message: Message) -> Outcome | None:
+    """Be mended."""
+    return None
+
+
+async def trickled_deploys(broker: KafkaBroker, prefix: str) -> int:
+    """Start a bad deploy again and again, each time as long as it lives; gives how many letters it made."""
+    for _ in range(RESTARTS):
+        async with member(broker, prefix, raises) as task:
+            done, _ = await asyncio.wait([task], timeout=60)
+            assert done
+            assert isinstance(task.exception(), BreakerError)
+    return len(await contents(broker, f"{prefix}.dead.filter"))
+
+
+@pytest.fixture
+def small_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have each transaction take about 10 records, as where events come one by one: what crashes is committed before so many have."""
+    monkeypatch.setattr("pipeline.runtime.step_worker.SLICE_BYTES", 4_000)
+    monkeypatch.setattr("pipeline.runtime.step_worker.TRANSACTION_BYTES", -1)
+
+
+@pytest.mark.usefixtures("small_transactions")
+async def test_a_bad_deploy_keeps_its_lag(cluster: KafkaBroker, prefix: str) -> None:
+    """However often it is started again, fewer than 100 events of a partition die; the mended one takes all the others, in order, once."""
+    died = await trickled_deploys(cluster, prefix)
+    assert 0 < died < CRASHES_MOST * PARTITIONS
+    lags = await cluster.admin().lags(f"{prefix}.filter", [f"{prefix}.enriched"])
+    assert LETTERS - died <= sum(lags.values())
+    async with member(cluster, prefix, passes):
+        await until_drained(cluster, prefix)
+    passed = [orjson.loads(record.value or b"{}")["n"] for record in await contents(cluster, f"{prefix}.routed")]
+    assert LETTERS - died == len(passed) == len(set(passed))
+    print(f"{RESTARTS} starts of a bad deploy, {LETTERS} events, {died} died, the others passed once it was mended")
+
+
+@pytest.mark.usefixtures("small_transactions")
+@pytest.mark.parametrize("broken", ["no breaker", "no memory"])
+async def test_without_the_breaker_it_would_not(cluster: KafkaBroker, prefix: str, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
+    """A build without the breaker loses the topic to the dead letters, and one whose breaker forgets loses some more at each start."""
+    if broken == "no memory":
+        monkeypatch.setattr(Breaker, "remembered", lambda _breaker: "")
+        assert await trickled_deploys(cluster, prefix) >= CRASHES_MOST * PARTITIONS
+        return
+
+    def note(_breaker: Breaker, _version: int, _judged: Judged) -> None:
+        """Let everything go on."""
+
+    monkeypatch.setattr(Breaker, "note", note)
+    async with member(cluster, prefix, raises):
+        await until_drained(cluster, prefix)
+    assert LETTERS == len(await contents(cluster, f"{prefix}.dead.filter"))
+
+
+class Faulty(KafkaBroker):
+    """A broker whose transactions of the redriver are cut off or torn apart."""
+
+    def __init__(self, bootstrap: str, *, cut_off_after: int = 1_000_000, torn: bool = False) -> None:
+        super().__init__(bootstrap, "test")
+        self.cut_off_after = cut_off_after
+        self.torn = torn
+
+    def transactions(self, transactional_id: str) -> Transactions:  # type: ignore[override]  # a narrower one is not needed here
+        """Make a faulty producer."""
+        return _FaultyTransactions(super().transactions(transactional_id), self)
+
+
+class _FaultyTransactions:
+    def __init__(self, real: Transactions, broker: Faulty) -> None:
+        self._real = real
+        self._broker = broker
+
+    async def start(self) -> None:
+        """Fence."""
+        await self._real.start()
+
+    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Mapping[TopicPartition, int]:
+        """Commit, unless this one is cut off: then its outcome is unknown, and every second one was stored."""
+        self._broker.cut_off_after -= 1
+        if self._broker.torn:
+            outputs = [output for output in outputs if not output.topic.endswith(".handled")]
+        if self._broker.cut_off_after == 0:
+            raise Uncertain("cut off before the commit")
+        ends = await self._real.commit(outputs, positions, group)
+        if self._broker.cut_off_after == 1:
+            raise Uncertain("cut off after the commit")
+        return ends
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._real.stop()
+
+
+async def redrive(broker: KafkaBroker, prefix: str) -> Summary:
+    """Redrive everything that is open."""
+    workspace = replace(Workspace(prefix), version=1)
+    return await Redriver(broker, InForce(TOPOLOGY, workspace, {}, translate_anew(workspace)), SystemClock()).redrive(Choice())
+
+
+async def all_dead(cluster: KafkaBroker, prefix: str) -> list[Record]:
+    """Have every event die."""
+    async with member(cluster, prefix, dies):
+        await until_drained(cluster, prefix)
+    letters = await contents(cluster, f"{prefix}.dead.filter")
+    assert LETTERS == len(letters)
+    return letters
+
+
+async def test_what_died_is_redriven_once(cluster: KafkaBroker, kafka: Kafka, prefix: str) -> None:
+    """Cut off twice and then run twice: each event passes once, the second run adds none, the letters are untouched, and the accounts add up."""
+    letters = await all_dead(cluster, prefix)
+    for cut_off in (2, 3):  # the one after is lost, the other was stored and nobody learned it
+        with pytest.raises(Uncertain):
+            await redrive(Faulty(kafka.bootstrap, cut_off_after=cut_off), prefix)
+    completed = await redrive(cluster, prefix)
+    again = await redrive(cluster, prefix)
+    assert LETTERS == completed.done + completed.earlier
+    assert 0 < completed.earlier
+    assert (0, LETTERS) == (again.done, again.earlier)
+    async with member(cluster, prefix, passes):
+        await until_drained(cluster, prefix)
+    passed = await contents(cluster, f"{prefix}.routed")
+    assert [1] * LETTERS == list(Counter(orjson.loads(record.value or b"{}")["n"] for record in passed).values())
+    assert {(b"web", b"1", b"1")} == {tuple(dict(record.headers)[name] for name in ("source", "received_at", "redriven")) for record in passed}
+    assert letters == await contents(cluster, f"{prefix}.dead.filter")
+    report = await examine(cluster, prefix, TOPOLOGY, Range(None, None))
+    assert (True, 0) == (report.whole, report.residue)
+    print(f"{LETTERS} dead letters, 2 runs cut off and 2 more: each redriven once")
+
+
+async def test_apart_from_its_note_a_letter_would_go_twice(cluster: KafkaBroker, kafka: Kafka, prefix: str) -> None:
+    """A build that does not write the note in the same transaction sends everything again with the second run."""
+    await all_dead(cluster, prefix)
+    broken = Faulty(kafka.bootstrap, torn=True)
+    assert LETTERS == (await redrive(broken, prefix)).done
+    assert LETTERS == (await redrive(broken, prefix)).done
