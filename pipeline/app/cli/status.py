@@ -61,8 +61,8 @@ def status(*, as_json: JsonOption = False) -> None:
     _say_destinations(described["processes"])
     for process in described["processes"]:
         for group in process["groups"]:
-            if group.get("stopped"):
-                say(f"\n[bold red]{group['group']} is stopped[/]: {escape(group['stopped'])}; see [bold]headrace dead list --reason crashed[/]")
+            if group.get("trouble"):
+                say(f"\n[bold red]{group['group']}[/]: {escape(group['trouble'])}")
     volumes = described["volumes"]
     if volumes:
         say(f"\n[bold]Events a minute[/], over the last {MINUTES} minutes")
