@@ -39,9 +39,8 @@ LETTERS = int(os.environ.get("HEADRACE_FAULT_LETTERS", "5000"))
 """How many events die; test T40 is about 100,000."""
 RESTARTS = 4
 PARTITIONS = 2
-TOPOLOGY = Topology(
-    "faults", {"filter": Processor("filter", "enriched", steps=("filter",), lanes={"main": "routed", "dead": "dead.{stage}"})}, PARTITIONS
-)
+FILTER = Processor("filter", "enriched", steps=("filter",), lanes={"main": "routed", "dead": "dead.{stage}"})
+TOPOLOGY = Topology("faults", {"filter": FILTER}, PARTITIONS)
 
 
 @pytest.fixture

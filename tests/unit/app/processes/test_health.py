@@ -44,8 +44,9 @@ class Bench:
 
     def __init__(self, folder: Path = Path("/"), free: int = 0) -> None:
         self.host = _Host()
+        self.stopped: dict[str, str] = {}
         self.metrics = MemoryMetrics()
-        runner = SimpleNamespace(processor=SimpleNamespace(name="filter"), members=[("filter", self.host)], ready=True)
+        runner = SimpleNamespace(processor=SimpleNamespace(name="filter"), members=[("filter", self.host)], ready=True, stopped=self.stopped)
         configuration = SimpleNamespace(workspace=SimpleNamespace(version=3))
         self.health = Health(
             cast("Any", [runner]),
@@ -107,3 +108,19 @@ def test_what_must_be_mended_is_named() -> None:
     bench.host.trouble = "there is no topic shop.in"
     assert "filter: there is no topic shop.in" == bench.health.ready()
     assert "there is no topic shop.in" == bench.health.status("filter")["groups"][0]["trouble"]
+
+
+@jumping
+async def test_what_the_breaker_stopped_is_named_and_looked_at_no_more() -> None:
+    """It has left its group, so it cannot stand still; the process lives, is not ready, and the page says why."""
+    bench = Bench()
+    bench.stopped["filter"] = "processor filter crashed on 100 records"
+    bench.host.still = ["x"]
+    running = asyncio.create_task(bench.health.run())
+    await asyncio.sleep(3 * END_SECONDS)
+    assert ("", "processor filter crashed on 100 records") == (bench.health.live(), bench.health.ready())
+    group = bench.health.status("filter")["groups"][0]
+    assert (False, "processor filter crashed on 100 records") == (group["ready"], group["trouble"])
+    assert 1 == bench.metrics.values["headrace_processor_stopped", ("filter",)]
+    running.cancel()
+    await asyncio.wait([running])
