@@ -203,7 +203,8 @@ function describe(node, live) {
     if (!entries.length) return [];
     return [
       el("h4", { class: `tip-${verdict}` }, heading),
-      el("ul", {}, entries.map(([reason, number]) => el("li", {}, el("b", {}, `${count(number)} ${reason}`), " ", live.sentence(reason)))),
+      el("ul", {}, entries.map(([reason, number]) => el("li", {}, el("b", {}, `${count(number)} ${reason}`), " ", live.sentence(reason),
+        verdict === "dead" ? [" ", el("code", {}, `headrace dead list --reason ${reason}`)] : null))),
     ];
   });
   const statuses = statusBadges(facts.statuses);
