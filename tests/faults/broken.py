@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import time
 import uuid
@@ -24,7 +25,8 @@ from pipeline.runtime.brokers.kafka_batches import append_batches
 from pipeline.runtime.brokers.kafka_transactions import KafkaTransactions
 from pipeline.runtime.dedup_state import DedupState
 
-GAP_SECONDS: Final = 0.05
+GAP_SECONDS: Final = float(os.environ.get("HEADRACE_BROKEN_GAP", "0.05"))
+"""How long two transactions lie apart that should be one. The fewer the kills, the longer it must be for one to hit it."""
 Ends = Mapping[TopicPartition, int]
 Positions = Mapping[TopicPartition, Position]
 

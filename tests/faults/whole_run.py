@@ -82,7 +82,7 @@ class WholeRun:
         self.lake = folder / "lake"
         if broken:
             path = os.pathsep.join([str(REPOSITORY / "tests/faults/broken_processes"), str(REPOSITORY)])
-            self.one._environment |= {"HEADRACE_BROKEN": broken, "PYTHONPATH": path}
+            self.one._environment |= {"HEADRACE_BROKEN": broken, "HEADRACE_BROKEN_GAP": "0.5", "PYTHONPATH": path}
         secret = folder / "secret"
         secret.write_text(SECRET, encoding="utf-8")
         self._workspace = folder / "workspace.yaml"
