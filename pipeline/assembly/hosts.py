@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
+from pipeline.assembly.replay import build_replay_steps, replay_processor
 from pipeline.assembly.steps import Judges, build_steps
 from pipeline.destinations.declaration import secret_settings
 from pipeline.model.outcomes import Step
@@ -18,6 +19,8 @@ from pipeline.ports.http import HttpClient
 from pipeline.ports.metrics import Metrics
 from pipeline.ports.store import DedupStore, Seen
 from pipeline.registry import DESTINATION_TYPES
+from pipeline.replay.board import group_of
+from pipeline.replay.jobs import Job
 from pipeline.runtime.configuration import Configuration
 from pipeline.runtime.dedup_state import DedupState
 from pipeline.runtime.delivery import DeliverWorker
@@ -27,6 +30,7 @@ from pipeline.runtime.inbox import INBOX_BYTES
 from pipeline.runtime.partitions import PartitionHost, PartitionWorker
 from pipeline.runtime.plans import ConfiguredPlans
 from pipeline.runtime.processors import group_name
+from pipeline.runtime.replay.worker import ReplayWorker
 from pipeline.runtime.retry import RetryWorker
 from pipeline.runtime.step_worker import StepWorker
 
@@ -135,7 +139,13 @@ class HostMaker:
         """Give how many partitions what a member reads, writes and remembers by must have; a destination's topics may come after it."""
         topology = self._judges.topology
         own = {processor.name} if "dedup" in processor.steps else set()
-        declared = declared_topics(workspace.name, destinations=workspace.destinations, dedup_processors=own, partitions=topology.partitions)
+        declared = declared_topics(
+            workspace.name,
+            destinations=workspace.destinations,
+            storages=workspace.storage,
+            dedup_processors=own,
+            partitions=topology.partitions,
+        )
         counts = {topic.name: topic.partitions for topic in declared}
         names = {*inputs, *(lane for lane in processor.lanes.values() if "{" not in lane), *(f"{name}.dedup.changelog" for name in own)}
         return {name: counts[name] for name in (topic_name(workspace.name, one) for one in names) if name in counts}
@@ -216,7 +226,7 @@ class HostMaker:
                 time_scale=outside.time_scale,
             )
 
-        return Made([live, f"{live}.retry"], make_worker, leave)
+        return Made([live, f"{live}.retry", f"{live}.replay"], make_worker, leave)
 
     def _retry(self, processor: Processor, instance: str, workspace: Workspace, name: str) -> Made:
         del instance
@@ -252,7 +262,45 @@ class HostMaker:
         root = self._judges.folder_of(workspace.storage[instance])
 
         make_worker = lake_workers(outside.broker, storage=instance, prefix=prefix, root=root, clock=outside.clock, metrics=outside.metrics)
-        return Made([processor.input], make_worker)
+        return Made([processor.input, f"{processor.input}.{instance}.replay"], make_worker)
+
+    def for_job(self, processor: Processor, job: Job, workspace: Workspace) -> PartitionHost:
+        """Make the member of a replay job's group.
+
+        Args:
+            processor: The processor of kind `replay`.
+            job: The job.
+            workspace: What is declared now.
+
+        Returns:
+            The member, not started.
+        """
+        outside, prefix, name = self._outside, workspace.name, group_of(job.id)
+        own = replay_processor(job, self._judges.topology)
+
+        def build(version: Workspace) -> tuple[tuple[str, Step], ...]:
+            return build_replay_steps(job, version, self._judges)
+
+        def make_worker(partition: TopicPartition) -> ReplayWorker:
+            return ReplayWorker(
+                partition,
+                job=job,
+                prefix=prefix,
+                transactions=outside.broker.transactions(f"{prefix}-{name}-{job.input}-{partition.partition}"),
+                plans=ConfiguredPlans(own, self._configuration, build),
+                clock=outside.clock,
+                metrics=outside.metrics,
+            )
+
+        return PartitionHost(
+            outside.broker,
+            group=topic_name(prefix, name),
+            topics=[topic_name(prefix, job.input)],
+            make_worker=make_worker,
+            counts=self._counts(processor, [job.input], workspace),
+            inbox_bytes=_WAITING_BYTES,
+            on_expired=lambda offsets: outside.metrics.add("headrace_records_expired_total", offsets, processor="replay"),
+        )
 
 
 def delivery_settings(destination: Destination, resolve: Callable[[str], str]) -> DeliverySettings:

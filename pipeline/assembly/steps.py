@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,7 +61,14 @@ def write_keys(workspace: Workspace, resolve: Resolve) -> dict[str, str]:
     return keys
 
 
-def build_steps(processor: Processor, instance: str, workspace: Workspace, judges: Judges, dedup: DedupState | None) -> tuple[tuple[str, Step], ...]:
+def build_steps(
+    processor: Processor,
+    instance: str,
+    workspace: Workspace,
+    judges: Judges,
+    dedup: DedupState | None,
+    left_out: Collection[str] = (),
+) -> tuple[tuple[str, Step], ...]:
     """Build the steps of a processor for one version of the configuration.
 
     Args:
@@ -70,12 +77,15 @@ def build_steps(processor: Processor, instance: str, workspace: Workspace, judge
         workspace: What is declared.
         judges: What steps need beside it.
         dedup: The partition's dedup state, for a processor with that step.
+        left_out: Names of steps that are not built.
 
     Returns:
         Names and steps in order.
     """
     steps: list[tuple[str, Step]] = []
     for name in processor.steps:
+        if name in left_out:
+            continue
         if name == "validate":
             keys = write_keys(workspace, judges.resolve)
             step = create_validate(workspace, keys, judges.call_schemas, partitions=judges.topology.partitions)
@@ -117,5 +127,17 @@ def _translate(instance: str, workspace: Workspace) -> Step:
     if instance:
         destination = workspace.destinations[instance]
         return create_translate(destination, DESTINATION_TYPES[destination.type], compile_mapping, compile_query)
+    return translate_all(workspace)
+
+
+def translate_all(workspace: Workspace) -> Step:
+    """Build the step that renders the requests of every destination that an event is routed to.
+
+    Args:
+        workspace: What is declared.
+
+    Returns:
+        The step.
+    """
     pairs = [(one, DESTINATION_TYPES[one.type]) for one in workspace.destinations.values()]
     return create_translate_all(pairs, list(workspace.storage), compile_mapping, compile_query)

@@ -15,6 +15,10 @@ RETRIED: Final = ".retry"
 """What the name of a topic ends with that gives a destination's requests back to it."""
 
 
+REPLAYED: Final = ".replay"
+"""What the name of a topic ends with that holds what replay jobs write."""
+
+
 class Arrow(NamedTuple):
     """What some processors write, and others read.
 
@@ -55,8 +59,29 @@ def arrows(topology: Topology, readers: Readers, accounts: Accounts) -> list[Arr
     """
     found: list[Arrow] = []
     for reader in topology.processors.values():
-        found += _retries(reader, topology, readers, accounts) if reader.kind == "retry" else _inputs(reader, topology, readers, accounts)
+        if reader.kind == "replay":
+            found += _replays(reader, topology, readers, accounts)
+        else:
+            found += _retries(reader, topology, readers, accounts) if reader.kind == "retry" else _inputs(reader, topology, readers, accounts)
     return found
+
+
+def _replays(replay: Processor, topology: Topology, readers: Readers, accounts: Accounts) -> Iterator[Arrow]:
+    """What jobs write, and retries of it that come back: what a job reads is a range that a person chose, so there is no arrow into it."""
+    jobs = _groups(replay, readers)
+    for lane, kind, returned in (("requests", "deliver", "retry"), ("rows", "lake", "")):
+        taken = [
+            (group, topic)
+            for one in topology.processors.values()
+            if one.kind == kind
+            for group in _groups(one, readers)
+            for topic in readers[group]
+            if topic.endswith(REPLAYED)
+        ]
+        back = [group for one in topology.processors.values() if returned and one.kind == returned for group in _groups(one, readers)]
+        if jobs and taken:
+            written = sum(_lane(accounts, group, lane) for group in jobs) + sum(_lane(accounts, group, "replay") for group in back)
+            yield Arrow(tuple(jobs), lane, written, tuple(taken))
 
 
 def _inputs(reader: Processor, topology: Topology, readers: Readers, accounts: Accounts) -> Iterator[Arrow]:
@@ -90,7 +115,9 @@ def _retries(retry: Processor, topology: Topology, readers: Readers, accounts: A
         return
     taken = tuple((group, topic) for group in delivering for topic in readers[group] if topic.endswith(RETRIED))
     holding = _groups(retry, readers)
-    ended = sum(accounts.processors[group].ends["dead"].total() for group in holding if group in accounts.processors)
+    ended = sum(
+        accounts.processors[group].ends["dead"].total() + _lane(accounts, group, "replay") for group in holding if group in accounts.processors
+    )
     through = tuple((group, topic) for group in holding for topic in readers[group])
     written = sum(_lane(accounts, group, "retry") for group in delivering) + sum(accounts.redriven(topic) for _, topic in taken)
     yield Arrow(tuple(delivering), "retry", written, taken, ended, through)
@@ -101,7 +128,7 @@ def _groups(processor: Processor, readers: Readers) -> list[str]:
 
 
 def _live(topics: Sequence[str]) -> str:
-    return next((topic for topic in topics if not topic.endswith(RETRIED)), topics[0])
+    return next((topic for topic in topics if not topic.endswith((RETRIED, REPLAYED))), topics[0])
 
 
 def _lane(accounts: Accounts, group: str, lane: str) -> int:

@@ -47,7 +47,7 @@ def mermaid(topology: Topology) -> str:
         each = f"<br/>one for each {processor.for_each}" if processor.for_each else ""
         detail = f"<br/><i>{', '.join(processor.steps)}</i>" if processor.steps and processor.steps != (processor.name,) else ""
         nodes.append(f'  {box}["{processor.name}{detail}{each}"]')
-        inputs = [processor.input, f"{processor.input}.retry"] if processor.kind == "deliver" else [processor.input]
+        inputs = [processor.input, *(topic for topic, _ in _besides(processor))]
         edges += [f"  {_topic(topic, topics)} --> {box}" for topic in inputs]
         for lane, topic in _lanes(processor):
             arrow = "-->" if lane == MAIN else "-.->" if lane == "dead" else f"-->|{lane}|"
@@ -62,8 +62,14 @@ def _title(processor: Processor) -> str:
 
 
 def _also_reads(processor: Processor) -> str:
-    # The runtime adds this input to every deliver processor; it has no line of its own in the file.
-    return f", {processor.input}.retry first" if processor.kind == "deliver" else ""
+    return "".join(f", {topic} {word}" for topic, word in _besides(processor))
+
+
+def _besides(processor: Processor) -> list[tuple[str, str]]:
+    """Give the inputs that the runtime adds to a processor of a kind, which have no line of their own in the file, and how they are read."""
+    if processor.kind == "deliver":
+        return [(f"{processor.input}.retry", "first"), (f"{processor.input}.replay", "last")]
+    return [(f"{processor.input}.{{storage}}.replay", "too")] if processor.kind == "lake" else []
 
 
 def _runs(processor: Processor) -> str:

@@ -40,10 +40,11 @@ KINDS: Final[Mapping[str, KindRules]] = {
     "deliver": KindRules(frozenset({"retry", "deliveries", "dead"}), for_each=("destination",), input="destination"),
     "retry": KindRules(frozenset({"due"}), input="delay"),
     "lake": KindRules(for_each=("storage",)),
+    "replay": KindRules(frozenset({"requests", "rows", "dead"})),
 }
 """The kinds of processors, as the runtime writes to their lanes."""
 
-LANE_PLACEHOLDERS: Final[Mapping[str, str]] = {"requests": "destination", "due": "destination", "retry": "delay"}
+LANE_PLACEHOLDERS: Final[Mapping[str, str]] = {"requests": "destination", "due": "destination", "retry": "delay", "rows": "storage"}
 """Lanes whose records name a destination or a delay themselves; their topic must have the placeholder, or the name would be lost."""
 
 
@@ -189,6 +190,7 @@ _TOPIC_OF: Final = {
     "requests": "requests.{destination}",
     "due": "requests.{destination}.retry",
     "retry": "retry.{delay}",
+    "rows": "routed.{storage}.replay",
     "deliveries": "deliveries",
     "dead": "dead.{stage}",
     "raw": "raw",

@@ -62,6 +62,8 @@ TOPICS: Final[tuple[Topic, ...]] = (
         cleanup="compact",
         segment_bytes=16 * 1024**2,
     ),
+    Topic("requests.{destination}.replay", "as raw", "items of replay jobs, sent with spare capacity only", retention_bytes=1024**3),
+    Topic("routed.{storage}.replay", "as raw", "events of replay jobs for a store, which adds those that it lacks", retention_ms=3 * _DAY),
     Topic("retry.{delay}", "destination and key", "the same item with attempt, first_attempt and not_before", retention_ms=_DAY),
     Topic("deliveries", "message id", "one record for each attempt: status, latency, reason, first 1 KB of the answer", retention_ms=7 * _DAY),
     Topic("ledger", "processor and input partition", "what one transaction did, in numbers", partitions=1, retention_ms=30 * _DAY),
@@ -108,6 +110,7 @@ def declared_topics(
     prefix: str,
     *,
     destinations: Iterable[str],
+    storages: Iterable[str] = (),
     dedup_processors: Iterable[str],
     ordered: Iterable[str] = (),
     partitions: int = EVENT_PARTITIONS,
@@ -117,6 +120,7 @@ def declared_topics(
     Args:
         prefix: The workspace's name.
         destinations: Ids of its destinations.
+        storages: Ids of its storages.
         dedup_processors: Names of the processors that keep dedup state.
         ordered: Ids of the destinations that keep the order of each user.
         partitions: Partitions of the topics that hold events.
@@ -126,6 +130,7 @@ def declared_topics(
     """
     fills: dict[str, Iterable[str]] = {
         "{destination}": tuple(destinations),
+        "{storage}": tuple(storages),
         "{delay}": RETRY_DELAYS,
     }
     for topic in TOPICS:

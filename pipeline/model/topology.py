@@ -8,8 +8,8 @@ from typing import Literal
 
 from pipeline.model.topics import EVENT_PARTITIONS
 
-Kind = Literal["steps", "deliver", "retry", "lake"]
-"""How a processor runs: pure steps in transactions, HTTP delivery, the retry delays, or a lake sink."""
+Kind = Literal["steps", "deliver", "retry", "lake", "replay"]
+"""How a processor runs: pure steps in transactions, HTTP delivery, the retry delays, a lake sink, or replay jobs."""
 
 ForEach = Literal["", "destination", "storage"]
 

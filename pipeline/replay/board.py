@@ -106,7 +106,7 @@ def job_record(job: Job) -> tuple[bytes, bytes]:
     return f"job/{job.id}".encode(), encode_job(job)
 
 
-def wanted_record(job: str, state: Wanted, at_ms: int) -> tuple[bytes, bytes]:
+def wanted_record(job: str, state: State, at_ms: int) -> tuple[bytes, bytes]:
     """Give key and value of the record that says what a person wants of a job."""
     return f"wanted/{job}".encode(), orjson.dumps({"state": state, "at": at_ms})
 

@@ -22,7 +22,7 @@ from pipeline.ports.clock import Clock
 from pipeline.ports.http import Answer, HttpClient, Request
 from pipeline.ports.metrics import Metrics
 from pipeline.runtime.counting import count_transaction
-from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings, Entry
+from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings, Entry, rank_of
 from pipeline.runtime.delivery_order import HeldTopic, KeyOrder
 from pipeline.runtime.delivery_written import DeliveryTopics, Written
 from pipeline.runtime.inbox import Inbox, InboxClosedError
@@ -73,7 +73,7 @@ class DeliverWorker:
         commit_interval_seconds: float = 0.1,
         time_scale: float = 1.0,
     ) -> None:
-        self.urgent = partition.topic.endswith(".retry")
+        self.rank = rank_of(partition.topic)
         self._partition = partition
         self._lane = lane
         self._transactions = transactions

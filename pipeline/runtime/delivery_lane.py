@@ -97,12 +97,30 @@ class Entry:
 class Member(Protocol):
     """A worker whose requests a lane sends."""
 
-    urgent: bool
-    """Whether its requests go before those of other members: retries before live traffic."""
+    rank: int
+    """Which of its requests go first: retries, then live traffic, then replay jobs (`rank_of`)."""
 
     async def attempt(self, entry: Entry) -> None:
         """Send one of its requests and note the outcome; never raises."""
         ...
+
+
+REPLAY: Final = 2
+"""Rank of what replay jobs send."""
+REPLAY_SHARE: Final = 4
+"""A replay job has at most one of so many senders (and at least one), so that live requests never wait for it to finish."""
+
+
+def rank_of(topic: str) -> int:
+    """Rank the requests of a topic.
+
+    Args:
+        topic: `requests.<destination>`, its `.retry` or its `.replay`.
+
+    Returns:
+        0 for what goes first.
+    """
+    return 0 if topic.endswith(".retry") else REPLAY if topic.endswith(".replay") else 1
 
 
 class TokenBucket:
@@ -144,7 +162,8 @@ class DeliveryLane:
         self._clock = clock
         self._metrics = metrics
         self._patience = patience or Patience()
-        self._queues: tuple[deque[Entry], deque[Entry]] = (deque(), deque())
+        self._queues: tuple[deque[Entry], ...] = (deque(), deque(), deque())
+        self._replaying = 0
         self._members: list[Member] = []
         self._senders: set[asyncio.Task[None]] = set()
         self._idle: deque[asyncio.Future[None]] = deque()
@@ -226,6 +245,7 @@ class DeliveryLane:
                     task.cancel()
             self._senders.clear()
             self._idle.clear()
+            self._replaying = 0
             self._timer = None
 
     @property
@@ -241,12 +261,12 @@ class DeliveryLane:
 
     def put(self, entry: Entry) -> None:
         """Add a request at the end."""
-        self._queues[0 if entry.owner.urgent else 1].append(entry)
+        self._queues[entry.owner.rank].append(entry)
         self._wake(1)
 
     def put_back(self, entry: Entry) -> None:
         """Add a request that was kept at the front."""
-        self._queues[0 if entry.owner.urgent else 1].appendleft(entry)
+        self._queues[entry.owner.rank].appendleft(entry)
 
     def keeps(self, entry: Entry, verdict: Verdict) -> str:
         """Note what an attempt came to.
@@ -339,8 +359,12 @@ class DeliveryLane:
     def _next(self) -> Entry | None:
         if self.state != "open" and (not self._may_probe or self._probe is not None):
             return None
-        for queue in self._queues:
+        for rank, queue in enumerate(self._queues):
             if queue:
+                if rank == REPLAY:
+                    if self._replaying >= max(1, self.settings.concurrency // REPLAY_SHARE):
+                        return None
+                    self._replaying += 1
                 entry = queue.popleft()
                 if self.state != "open":
                     self._may_probe = False
@@ -363,3 +387,5 @@ class DeliveryLane:
                     self.put_back(entry)  # it was parked while this one waited for its turn
                     continue
             await entry.owner.attempt(entry)
+            if entry.owner.rank == REPLAY:
+                self._replaying -= 1

@@ -230,7 +230,7 @@ def _end(message: Message, stage: str, outcome: Drop | Dead | Blocked | Emits, p
 def _emit(message: Message, outcome: Emits, plan: Plan, judged: Judged) -> None:
     destinations = set()
     for emit in outcome.records:
-        topic = topic_name(plan.prefix, plan.lanes[emit.lane].replace("{destination}", emit.destination))
+        topic = topic_name(plan.prefix, plan.lanes[emit.lane].replace("{destination}", emit.destination).replace("{storage}", emit.destination))
         judged.outputs.append(Output(topic, emit.key, emit.value, emit.headers))
         judged.tally.lanes[emit.lane] += 1
         judged.bytes += len(emit.value)

@@ -137,7 +137,9 @@ class RetryWorker:
         source, event_type, event = (headers.get(name, b"").decode("utf-8", "replace") for name in (names.SOURCE, names.TYPE, names.EVENT))
         reason = "destination_disabled" if gone else ""
         tally.rows[Row(source, event_type, event, "dead" if gone else "passed", reason, destination)] += 1
-        tally.lanes["dead" if gone else "requests"] += 1
+        replayed = names.REPLAY in headers
+        left = number_in(headers, names.NOT_BEFORE, 0) - now
+        tally.lanes["dead" if gone else "replay" if replayed and left <= 0 else "requests"] += 1
         if gone:
             return dead_letter(
                 record,
@@ -149,7 +151,7 @@ class RetryWorker:
                 at_ms=now,
                 destination=destination,
             )
-        left = number_in(headers, names.NOT_BEFORE, 0) - now
         if left > 0:  # a wait longer than the tier: it goes on in the tier that fits the rest
             return Output(topic_name(self._prefix, f"retry.{tier_for(round(left / self._time_scale))}"), record.key, record.value, record.headers)
-        return Output(topic_name(self._prefix, f"requests.{destination}.retry"), request_key(record.key), record.value, record.headers)
+        due = f"requests.{destination}.{'replay' if replayed else 'retry'}"
+        return Output(topic_name(self._prefix, due), request_key(record.key), record.value, record.headers)

@@ -22,11 +22,15 @@ from pipeline.model.topics import declared_topics, topic_name
 from pipeline.model.topology import Topology
 from pipeline.model.workspace import Workspace
 from pipeline.registry import ENRICHMENTS, STEPS
+from pipeline.replay.board import job_record
+from pipeline.replay.jobs import Job
 from pipeline.resources import resource
 from pipeline.runtime.configuration import Configuration
 from pipeline.runtime.http.memory import Answering, MemoryHttpClient, an_answer
 from pipeline.runtime.metrics.memory import MemoryMetrics
 from pipeline.runtime.processors import ProcessorRunner
+from pipeline.runtime.replay.jobs import Jobs
+from pipeline.runtime.replay.runner import JobsRunner
 from pipeline.runtime.stores.memory import MemoryDedupStore
 from pipeline.testing.builders import as_bytes
 from pipeline.testing.clock import HandClock
@@ -93,8 +97,10 @@ class Driver:
         self._prefix = workspace.name
         self._version = 0
         self._stores: dict[tuple[str, int], MemoryDedupStore] = {}
-        self._runners: list[ProcessorRunner] = []
+        self._runners: list[ProcessorRunner | JobsRunner] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self._following: list[asyncio.Task[None]] = []
+        self._jobs: Jobs
         self._configuration: Configuration
         self._asyncio = asyncio.Runner(loop_factory=JumpingLoop)
         self._loop = self._asyncio.get_loop()
@@ -107,14 +113,21 @@ class Driver:
 
     async def _start(self, resolve: Any) -> None:  # noqa: ANN401 (a partial)
         schemas = resource("schemas")
-        self.broker.create(topic_name(self._prefix, "config"), 1)
+        for topic in ("config", "jobs"):
+            self.broker.create(topic_name(self._prefix, topic), 1)
         self._configuration = Configuration(self.broker, self._prefix, orjson.loads((schemas / "workspace.json").read_bytes()))
         calls = {call: orjson.loads((schemas / "calls" / f"{call}.json").read_bytes()) for call in _CALLS}
         outside = Outside(self.broker, self.clock, self.metrics, self.http, self._open_store)
         maker = HostMaker(Judges(self.topology, calls, resolve), self._configuration, outside)
-        self._runners = [ProcessorRunner(processor, self._configuration, maker) for processor in self.topology.processors.values()]
+        self._jobs = Jobs(self.broker, self._prefix, self.clock)
+        self._runners = [
+            JobsRunner(processor, self.topology, self._configuration, self._jobs, maker.for_job, self.broker, self.clock)
+            if processor.kind == "replay"
+            else ProcessorRunner(processor, self._configuration, maker, self._jobs)
+            for processor in self.topology.processors.values()
+        ]
         self._tasks = [asyncio.create_task(runner.run(), name=runner.processor.name) for runner in self._runners]
-        self._tasks.append(asyncio.create_task(self._configuration.run(), name="configuration"))
+        self._following = [asyncio.create_task(self._configuration.run()), asyncio.create_task(self._jobs.run())]
 
     def _open_store(self, group: str, partition: int) -> MemoryDedupStore:
         return self._stores.setdefault((group, partition), MemoryDedupStore())
@@ -137,10 +150,10 @@ class Driver:
     async def _stop(self) -> None:
         for runner in self._runners:
             runner.stop()
-        *processors, configuration = self._tasks
-        await asyncio.gather(*processors, return_exceptions=True)
-        configuration.cancel()
-        await asyncio.gather(configuration, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for task in self._following:
+            task.cancel()
+        await asyncio.gather(*self._following, return_exceptions=True)
 
     def apply(self, workspace: Workspace) -> int:
         """Publish a configuration as `headrace apply` does, and run until all processors have taken it over.
@@ -159,7 +172,12 @@ class Driver:
         dedup = [processor.name for processor in self.topology.processors.values() if "dedup" in processor.steps]
         ordered = [one.id for one in workspace.destinations.values() if one.order == "user"]
         for topic in declared_topics(
-            self._prefix, destinations=workspace.destinations, dedup_processors=dedup, ordered=ordered, partitions=self.topology.partitions
+            self._prefix,
+            destinations=workspace.destinations,
+            storages=workspace.storage,
+            dedup_processors=dedup,
+            ordered=ordered,
+            partitions=self.topology.partitions,
         ):
             self.broker.create(topic.name, topic.partitions)
         self._version += 1
@@ -203,6 +221,26 @@ class Driver:
         """
         headers = {names.SOURCE: source.encode(), names.RECEIVED_AT: b"%d" % self.clock.now_ms()}
         self.write("raw", event_key(dict(event)), event, headers)
+
+    def replay(self, job: Job) -> None:
+        """Start a replay job, as `headrace replay` does.
+
+        Args:
+            job: The job; its spans may be given with `spans`.
+        """
+        key, value = job_record(job)
+        self.write("jobs", key, value)
+
+    def spans(self, topic: str) -> dict[int, tuple[int, int]]:
+        """Give the range of all that lies in a topic, for a job.
+
+        Args:
+            topic: Topic without prefix.
+
+        Returns:
+            First offset and offset after the last record, by partition.
+        """
+        return {number: (0, len(records)) for number, records in enumerate(self.broker.log(topic_name(self._prefix, topic)))}
 
     def read(self, topic: str) -> list[Record]:
         """Read everything that is in a topic.
@@ -291,7 +329,7 @@ class Driver:
         seen = -1
         while True:
             await self._quiet()
-            for task in self._tasks:
+            for task in (*self._tasks, *self._following):
                 if task.done():
                     task.result()
             now = self._loop.time()

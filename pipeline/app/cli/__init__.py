@@ -30,6 +30,7 @@ GROUPS: Final = (
     ("offsets", ("offsets",)),
     ("explain", ("explain",)),
     ("preview", ("preview",)),
+    ("replay", ("replay",)),
     ("demo", ("demo",)),
     ("status", ("status",)),
     ("run", ("run",)),

@@ -100,7 +100,14 @@ def topics_of(workspace: Workspace, topology: Topology) -> list[Declared]:
     dedup = [processor.name for processor in topology.processors.values() if "dedup" in processor.steps]
     ordered = [one.id for one in workspace.destinations.values() if one.order == "user"]
     return list(
-        declared_topics(workspace.name, destinations=workspace.destinations, dedup_processors=dedup, ordered=ordered, partitions=topology.partitions)
+        declared_topics(
+            workspace.name,
+            destinations=workspace.destinations,
+            storages=workspace.storage,
+            dedup_processors=dedup,
+            ordered=ordered,
+            partitions=topology.partitions,
+        )
     )
 
 

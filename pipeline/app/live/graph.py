@@ -70,7 +70,7 @@ def shape(topology: Topology) -> Shape:
     while (following := _following(topology, topic)) is not None and all(stage.name != following.name for stage in chain):
         chain.append(following)
         topic = following.output
-    translate = next((one for one in topology.processors.values() if "requests" in one.lanes), None)
+    translate = next((one for one in topology.processors.values() if one.kind == "steps" and "requests" in one.lanes), None)
     deliver = next((one.name for one in topology.processors.values() if one.kind == "deliver"), "")
     return Shape(
         tuple(chain),
@@ -99,11 +99,15 @@ def groups(topology: Topology, workspace: Workspace) -> dict[str, list[str]]:
     """
     result: dict[str, list[str]] = {}
     for one in topology.processors.values():
+        if one.kind == "replay":
+            continue  # it has a group for each job, which ends
         for instance in _instances(one, workspace):
             topic = one.input.replace("{destination}", instance).replace("{storage}", instance)
             topics = [topic]
             if one.kind == "deliver":
-                topics.append(f"{topic}.retry")
+                topics += [f"{topic}.retry", f"{topic}.replay"]
+            elif one.kind == "lake":
+                topics.append(f"{topic}.{instance}.replay")
             elif one.kind == "retry":
                 topics = [topic.replace("{delay}", delay) for delay in RETRY_DELAYS]
             result[f"{one.name}.{instance}" if instance else one.name] = topics

@@ -13,6 +13,7 @@ from pipeline.ports.metrics import Metrics
 from pipeline.runtime.configuration import Configuration
 from pipeline.runtime.partitions import PartitionHost
 from pipeline.runtime.processors import ProcessorRunner
+from pipeline.runtime.replay.runner import JobsRunner
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ class Health:
 
     def __init__(
         self,
-        runners: Sequence[ProcessorRunner],
+        runners: Sequence[ProcessorRunner | JobsRunner],
         configuration: Configuration,
         *,
         clock: Clock,

@@ -25,6 +25,7 @@ from pipeline.runtime.loop_watch import LoopWatch
 from pipeline.runtime.metrics.prometheus import PrometheusMetrics
 from pipeline.runtime.processors import ProcessorRunner
 from pipeline.runtime.replay.jobs import Jobs
+from pipeline.runtime.replay.runner import JobsRunner
 from pipeline.runtime.stores.rocksdb import open_rocksdb_store
 
 _log = logging.getLogger(__name__)
@@ -65,7 +66,13 @@ async def _work(options: ProcessOptions, name: str, processors: Sequence[str], s
     judging = judges(options)
     maker = HostMaker(judging, configuration, outside)
     jobs = Jobs(broker, options.prefix, clock)
-    runners = [ProcessorRunner(options.topology.processors[each], configuration, maker, jobs) for each in processors]
+    declared = [options.topology.processors[each] for each in processors]
+    runners: list[ProcessorRunner | JobsRunner] = [
+        JobsRunner(each, options.topology, configuration, jobs, maker.for_job, broker, clock)
+        if each.kind == "replay"
+        else ProcessorRunner(each, configuration, maker, jobs)
+        for each in declared
+    ]
 
     def folders() -> dict[str, Path]:
         workspace = configuration.workspace
@@ -83,7 +90,7 @@ async def _work(options: ProcessOptions, name: str, processors: Sequence[str], s
         metrics=metrics.text,
         live=health.live,
         ready=health.ready,
-        status=lambda: {**health.status(name), "destinations": _destinations(maker)},
+        status=lambda: {**health.status(name), "destinations": _destinations(maker), **_jobs(runners)},
         first_seen=_first_seen(maker, asyncio.get_running_loop()),
     )
     started(endpoint.port)
@@ -102,6 +109,11 @@ async def _work(options: ProcessOptions, name: str, processors: Sequence[str], s
 
 def _destinations(maker: HostMaker) -> list[dict[str, Any]]:
     return [{"destination": one, "state": lane.state, "reason": lane.reason, "held": lane.held} for one, lane in sorted(maker.lanes.items())]
+
+
+def _jobs(runners: Sequence[ProcessorRunner | JobsRunner]) -> dict[str, Any]:
+    found = [job for each in runners if isinstance(each, JobsRunner) for job in each.summary()]
+    return {"jobs": found} if any(isinstance(each, JobsRunner) for each in runners) else {}
 
 
 def _first_seen(maker: HostMaker, loop: asyncio.AbstractEventLoop) -> Callable[[bytes], FirstSeen | None]:

@@ -26,7 +26,7 @@ _DEFAULT = (resource("topologies") / "default.yaml").read_text()
 def test_each_stage_of_the_default_is_a_processor() -> None:
     """Validate reads raw and writes validated; each processor is a process of its own, but retry lives with deliver."""
     topology = _load(_DEFAULT)
-    assert list(topology.processors) == ["validate", "enrich", "filter", "translate", "deliver", "retry", "lake"]
+    assert list(topology.processors) == ["validate", "enrich", "filter", "translate", "deliver", "retry", "lake", "replay"]
     assert topology.processors["validate"] == Processor(
         "validate", "raw", steps=("validate", "dedup"), lanes={"main": "validated", "raw": "raw", "dead": "dead.{stage}"}, process="validate"
     )

@@ -18,14 +18,14 @@ def declared(*destinations: str, partitions: int = 4) -> dict[str, int]:
 def test_a_workspace_needs_these_topics() -> None:
     """All names, written out; every one is under the workspace's prefix."""
     names = "raw validated enriched routed deliveries ledger handled blocked config jobs validate.dedup.changelog"
-    names += " requests.crm requests.crm.retry retry.10s retry.1m retry.5m retry.10m retry.30m"
+    names += " requests.crm requests.crm.retry requests.crm.replay retry.10s retry.1m retry.5m retry.10m retry.30m"
     names += " dead.ingest dead.validate dead.enrich dead.filter dead.translate dead.deliver dead.lake"
     assert {f"shop.{name}" for name in names.split()} == set(declared("crm"))
 
 
-def test_a_destination_adds_its_two_topics_only() -> None:
+def test_a_destination_adds_its_three_topics_only() -> None:
     """Without destinations there are no requests; each adds its own."""
-    assert {"shop.requests.mail", "shop.requests.mail.retry"} == declared("crm", "mail").keys() - declared("crm").keys()
+    assert {"shop.requests.mail", "shop.requests.mail.retry", "shop.requests.mail.replay"} == declared("crm", "mail").keys() - declared("crm").keys()
     assert not [name for name in declared() if "requests" in name]
 
 

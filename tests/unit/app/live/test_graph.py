@@ -49,8 +49,8 @@ def test_chain_follows_the_topics() -> None:
 def test_groups_and_their_topics() -> None:
     """Each group is listed with everything that it reads."""
     found = groups(DEFAULT, WORKSPACE)
-    assert ["requests.crm", "requests.crm.retry"] == found["deliver.crm"]
-    assert ["routed"] == found["lake.lake"]
+    assert ["requests.crm", "requests.crm.retry", "requests.crm.replay"] == found["deliver.crm"]
+    assert ["routed", "routed.lake.replay"] == found["lake.lake"]
     assert 5 == len(found["retry"])
     assert {"filter", "validate", "translate.crm", "translate.ads", "deliver.crm", "deliver.ads", "retry", "lake.lake"} == set(found)
 
