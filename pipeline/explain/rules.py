@@ -58,6 +58,27 @@ def _own_rule(destination: Destination, body: dict[str, Any], locate: Locate) ->
     return ""
 
 
+def ended_rule(step: str, reason: str, body: dict[str, Any], source: str) -> str:
+    """Name the rule for which a step ended an event.
+
+    Args:
+        step: The step.
+        reason: Its reason.
+        body: The event.
+        source: Its source.
+
+    Returns:
+        The rule, or empty where none is behind it.
+    """
+    if reason == "schema_violation":
+        return f'sources.{source}.schemas["{body.get("event")}"]'
+    if reason == "source_disabled":
+        return f"sources.{source}.enabled: false"
+    if step == "validate" and reason:
+        return "the spec's rules for this call (schemas/calls)"
+    return ""
+
+
 def trigger_of(destination: Destination, mapping: int) -> str:
     """Give the place of a mapping's trigger in the workspace."""
     return f"destinations.{destination.id}.mappings[{mapping}].trigger"

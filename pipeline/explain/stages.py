@@ -9,7 +9,7 @@ from pipeline.explain.changes import Change, changes
 from pipeline.explain.comparing import compared, differences
 from pipeline.explain.evidence import Evidence, Judged, Recomputation, Taken, header, number, short_topic
 from pipeline.explain.findings import Explanation, Finding, Place, Target, place_of
-from pipeline.explain.rules import Locate
+from pipeline.explain.rules import Locate, ended_rule
 from pipeline.explain.targets import targets
 from pipeline.model import headers as names
 from pipeline.model.json_text import decode
@@ -97,6 +97,7 @@ class _Way:
         self.body: dict[str, Any] = {}
         self.source = ""
         self.routed: Record | None = None
+        self._last: Record | None = None
 
     def stages(self, chain: Sequence[Processor]) -> Iterator[Finding]:
         evidence = self._evidence
@@ -118,6 +119,7 @@ class _Way:
         if record is not None:
             self._look(record)
             yield self._collected(record)
+        ended: _Ended | None = None
         for processor in chain:
             for ended in self._processor(processor, record):
                 yield ended.finding
@@ -125,8 +127,17 @@ class _Way:
                 if record is not None:
                     self._look(record)
             if record is None:
+                if ended is not None and ended.finding.reason == "no_route":
+                    self.routed = self._for_nobody(ended.finding.config)
                 return
         self.routed = record
+
+    def _for_nobody(self, version: int) -> Record | None:
+        """Give an event that is for nobody as if it had been routed, so that each destination says why it does not get it."""
+        if self._last is None:
+            return None
+        own = tuple(pair for pair in self._last.headers if pair[0] not in (names.CONFIG, names.ROUTES))
+        return self._last._replace(headers=(*own, (names.CONFIG, b"%d" % version)))
 
     def _collected(self, record: Record) -> Finding:
         received = number(record, names.RECEIVED_AT)
@@ -143,7 +154,7 @@ class _Way:
         except ValueError:
             return
         if isinstance(body, dict):
-            self.body = body
+            self.body, self._last = body, record
         self.source = header(record, names.SOURCE) or self.source
 
     def _processor(self, processor: Processor, record: Record | None) -> Iterator[_Ended]:
@@ -291,7 +302,7 @@ class _Way:
                 compared="differs",
                 differences=(Change("changed", "/verdict", "passed", f"{judged.verdict}: {judged.reason}"),),
             )
-        rule = _rule(step, reason, self.body, self.source)
+        rule = ended_rule(step, reason, self.body, self.source)
         return Finding(about.processor.name, step, verdict, reason, detail, rule, about.at, about.version, (), place, said, found)
 
     def _unrepeatable(self, about: _About, step: str, error: Exception) -> _Ended:
@@ -376,16 +387,6 @@ class _About(NamedTuple):
 
 def _said(taken: Taken, verdict: str, reason: str) -> bool:
     return any(one == verdict and why == reason for one, why, _ in taken.reasons)
-
-
-def _rule(step: str, reason: str, body: dict[str, Any], source: str) -> str:
-    if reason == "schema_violation":
-        return f'sources.{source}.schemas["{_text(body.get("event"))}"]'
-    if reason == "source_disabled":
-        return f"sources.{source}.enabled: false"
-    if step == "validate" and reason:
-        return "the spec's rules for this call (schemas/calls)"
-    return ""
 
 
 def _body(record: Record) -> Any:  # noqa: ANN401 (any JSON value)

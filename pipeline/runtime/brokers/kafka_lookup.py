@@ -20,6 +20,8 @@ FETCH_BYTES: Final = 512 * 1024
 ANSWER_SECONDS: Final = 10.0
 """Longest wait for an answer of the broker."""
 _WAIT_MS: Final = 200
+FETCH_WAIT_MS: Final = 5
+"""How long the broker holds a fetch at the end of a partition: the next look, wherever it is, waits for that answer."""
 
 
 class KafkaLookup:
@@ -44,7 +46,7 @@ class KafkaLookup:
             key_deserializer=as_they_are,
             auto_offset_reset="none",
             max_partition_fetch_bytes=FETCH_BYTES,
-            fetch_max_wait_ms=_WAIT_MS,
+            fetch_max_wait_ms=FETCH_WAIT_MS,
         )
         try:
             async with asyncio.timeout(ANSWER_SECONDS):

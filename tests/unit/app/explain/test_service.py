@@ -142,6 +142,17 @@ def test_an_event_for_nobody(driver: Driver) -> None:
     assert ("filter", "dropped", "no_route", "same") == (last.step, last.verdict, last.reason, last.compared)
 
 
+def test_an_event_that_every_destination_leaves_out(driver: Driver) -> None:
+    """It is for nobody, and each destination says why."""
+    quiet = replace(FAILING.destinations["quiet"], filters=(Filter("true"),))
+    driver.apply(replace(FAILING, destinations={"quiet": quiet, "off": FAILING.destinations["off"]}, storage={}))
+    explained = _sent(driver, event="Alone", messageId="m-16")
+    assert "dropped at filter: no_route" == explained.sentence
+    assert {"quiet": "destinations.quiet.filters[0]: if 'true' then drop", "off": "destinations.off.enabled: false"} == {
+        one.id: one.rule for one in explained.targets
+    }
+
+
 def test_an_event_is_judged_by_the_version_of_its_time(driver: Driver) -> None:
     """A later version changes nothing of what is said of an earlier event."""
     _sent(driver, type="page", messageId="m-9")
