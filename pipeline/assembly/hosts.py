@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
@@ -33,6 +34,7 @@ from pipeline.runtime.processors import group_name
 from pipeline.runtime.replay.worker import ReplayWorker
 from pipeline.runtime.retry import RetryWorker
 from pipeline.runtime.step_worker import StepWorker
+from pipeline.runtime.suspicion import Suspicion
 
 _WAITING_BYTES: Final = 512 * 1024
 """Inbox of a partition whose records wait for a tool or a time: while tools are away all of these are full, and there may be hundreds."""
@@ -153,6 +155,8 @@ class HostMaker:
     def _steps(self, processor: Processor, instance: str, workspace: Workspace, name: str) -> Made:
         outside, prefix = self._outside, workspace.name
 
+        suspicions: dict[TopicPartition, Suspicion] = defaultdict(Suspicion)
+
         def make_worker(partition: TopicPartition) -> StepWorker:
             number = partition.partition
             dedup: DedupState | None = None
@@ -174,6 +178,7 @@ class HostMaker:
                 state=dedup,
                 clock=outside.clock,
                 metrics=outside.metrics,
+                suspicion=suspicions[partition],
                 commit_interval_seconds=processor.commit_interval_ms / 1000,
             )
 

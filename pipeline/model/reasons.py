@@ -82,6 +82,7 @@ _REASONS: Final = (
     Reason("not_selected", "info", "The replay job was told to leave events of this source or name out."),
     Reason("already_stored", "info", "The store holds a row for this source and message id."),
     # anywhere
+    Reason("output_too_large", "error", "What the steps made of the record is larger than its topic takes."),
     Reason("crashed", "error", "A step raised an exception on this record: a bug of ours."),
     Reason("source_throttled", "error", "Most records of this source crashed, so this one was not judged; redrive it when the bug is mended."),
     Reason("not_a_ledger_record", "warning", "A record of the ledger is not one of ours; the monitor passes over it."),

@@ -17,7 +17,7 @@ from pipeline.model.headers import number_in
 from pipeline.model.ledger import ledger_key, ledger_value
 from pipeline.model.outcomes import Dead
 from pipeline.model.record import Headers, Output, Record, TopicPartition
-from pipeline.ports.broker import BrokerError, Position, Transactions
+from pipeline.ports.broker import Blocked, BrokerError, Position, RecordRefused, Transactions
 from pipeline.ports.clock import Clock
 from pipeline.ports.http import Answer, HttpClient, Request
 from pipeline.ports.metrics import Metrics
@@ -355,6 +355,8 @@ class DeliverWorker:
             await self._transactions.commit(written.outputs, {self._partition: Position(offset, metadata)}, self._group)
         except BrokerError as error:
             self._metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome=type(error).__name__.lower())
+            if isinstance(error, RecordRefused):  # what deliver writes is no larger than what it reads: a topic's limit was lowered
+                raise Blocked(str(error)) from error
             raise
         self._committed = offset
         self._room.set()

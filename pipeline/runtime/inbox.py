@@ -45,6 +45,11 @@ class Inbox:
         """Count the records that wait."""
         return len(self._records)
 
+    @property
+    def size(self) -> int:
+        """Bytes that wait."""
+        return self._bytes
+
     def put(self, records: Sequence[Record]) -> bool:
         """Add fetched records.
 

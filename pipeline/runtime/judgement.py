@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import orjson
@@ -78,7 +79,7 @@ class Judged:
     throttle: Throttle | None = None
 
 
-def judge(records: Sequence[Record], plan: Plan, judged: Judged, *, at_ms: int) -> None:
+def judge(records: Sequence[Record], plan: Plan, judged: Judged, *, at_ms: int, refused: Mapping[int, str] = MappingProxyType({})) -> None:
     """Run records through the steps and add what became of them.
 
     Args:
@@ -86,6 +87,7 @@ def judge(records: Sequence[Record], plan: Plan, judged: Judged, *, at_ms: int) 
         plan: The steps.
         judged: Gets outputs and counts.
         at_ms: Wall time for dead letters, milliseconds since the epoch.
+        refused: Why the broker refused what was made of a record, by its offset; such a record is dead.
     """
     main = plan.lanes.get("main")
     main_topic = topic_name(plan.prefix, main) if main else ""
@@ -98,6 +100,9 @@ def judge(records: Sequence[Record], plan: Plan, judged: Judged, *, at_ms: int) 
     for record in records:
         message = _parsed(record, plan, judged, at_ms)
         if message is None:
+            continue
+        if refused and record.offset in refused:
+            _end(message, plan.steps[-1][0], Dead("output_too_large", refused[record.offset]), plan, judged, at_ms)
             continue
         stage = _diverted(message, plan, throttle) if throttle is not None else ""
         stage, outcome = (stage, _THROTTLED) if stage else _run(message, plan, judged)

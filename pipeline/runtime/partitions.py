@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from pipeline.model.record import TopicPartition
-from pipeline.ports.broker import Blocked, Broker, BrokerError, Fenced, Position, TopicState
+from pipeline.ports.broker import Blocked, Broker, BrokerError, Fenced, Position, RecordRefused, TopicState
 from pipeline.runtime.inbox import INBOX_BYTES, Inbox
 from pipeline.runtime.progress import PATIENCE_SECONDS, Place, Progress, Standing
 from pipeline.runtime.topic_identity import position_fault, topic_fault
@@ -26,6 +26,8 @@ FETCH_SECONDS: Final = 0.25
 REOPEN_SECONDS: Final = 0.5
 REJOIN_SECONDS: Final = 2.0
 """Wait before a group that could not be joined is tried again, or a partition whose work is blocked."""
+BLOCKED_MOST_SECONDS: Final = 15.0
+"""Longest wait before it is tried whether what must be mended is; deliver would send again each time what it could not commit."""
 SAY_SECONDS: Final = 60.0
 """How often the same trouble is said again."""
 LOOK_SECONDS: Final = 3.0
@@ -114,10 +116,14 @@ class _Slot:
         self.handed_on = False
         self.progress = Progress()
         self._block = ("", -1)
+        self._blocks = 0
 
-    def block(self, what: str) -> None:
-        """Note what must be mended before its worker gets any further."""
-        self._block = what, self.worker.standing().done if self.worker is not None else -1
+    def block(self, what: str) -> float:
+        """Note what must be mended before its worker gets any further; gives the seconds to wait, more each time."""
+        done = self.worker.standing().done if self.worker is not None else -1
+        self._blocks = 0 if done > self._block[1] else self._blocks + 1
+        self._block = what, done
+        return float(min(BLOCKED_MOST_SECONDS, REJOIN_SECONDS * 2**self._blocks))
 
     @property
     def blocked(self) -> str:
@@ -226,6 +232,7 @@ class PartitionHost:
                         async with asyncio.timeout(REJOIN_SECONDS):
                             await self._stopping.wait()
         finally:
+            self._trouble = "the member has ended"  # stopped by the breaker, say: no watchdog has to end the process for that
             await self._consumer.stop()
             self._on_end()
 
@@ -327,9 +334,11 @@ class PartitionHost:
                 slot.handed_on = True
                 wait = FENCED_SECONDS
             except Blocked as error:
-                slot.block(str(error))
+                wait = slot.block(str(error))
                 self._say(f"{partition.topic}-{partition.partition} waits, with its lag kept, until this is mended: {error}")
-                wait = REJOIN_SECONDS
+            except RecordRefused as error:
+                slot.block(str(error))
+                self._say(f"{partition.topic}-{partition.partition}: {error}; what it was made of is looked for")
             except BrokerError as error:
                 _log.warning("%s: %s; starting again from the committed offset.", partition, error)
             else:

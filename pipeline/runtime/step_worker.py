@@ -15,18 +15,18 @@ from pipeline.ports.broker import Blocked, BrokerError, Fenced, Position, Record
 from pipeline.ports.clock import Clock
 from pipeline.ports.metrics import Metrics
 from pipeline.runtime.breaker import Breaker
+from pipeline.runtime.cadence import is_due
 from pipeline.runtime.counting import count_transaction
 from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.judgement import Judged, Plan, judge
 from pipeline.runtime.partitions import ReadCommitted, start_offset
 from pipeline.runtime.progress import Standing
+from pipeline.runtime.suspicion import Suspicion
 
 _log = logging.getLogger(__name__)
 
 SLICE_BYTES: Final = 128 * 1024
 """Input judged between two turns of the loop, so that heartbeats are never starved."""
-TRANSACTION_BYTES: Final = 6 * 1024 * 1024
-"""Output at which a transaction is committed whatever the interval says."""
 PATIENCE_SECONDS: Final = 5.0
 """Longest wait for a version that a record names which the pipeline did not write itself."""
 VERSION_DIGITS: Final = 12
@@ -83,7 +83,8 @@ class StepWorker:
         state: State of this partition, or None.
         clock: Time.
         metrics: Counts.
-        commit_interval_seconds: Longest time that a transaction stays open under load.
+        suspicion: What is known of refused outputs of this partition; shared by its workers, one after the other.
+        commit_interval_seconds: Longest time that a transaction stays open without a backlog.
     """
 
     def __init__(  # noqa: PLR0913 (ports are passed one by one)
@@ -98,6 +99,7 @@ class StepWorker:
         state: PartitionState | None,
         clock: Clock,
         metrics: Metrics,
+        suspicion: Suspicion | None = None,
         commit_interval_seconds: float = 0.1,
     ) -> None:
         self._partition = partition
@@ -109,6 +111,8 @@ class StepWorker:
         self._state = state
         self._clock = clock
         self._metrics = metrics
+        self._suspicion = suspicion or Suspicion()
+        self._rest: list[Record] = []
         self._interval = commit_interval_seconds
         self._ledger_topic = topic_name(prefix, "ledger")
         self._breaker = Breaker(processor)
@@ -135,8 +139,10 @@ class StepWorker:
         """Work until the inbox is closed."""
         while True:
             try:
-                records = await inbox.take(SLICE_BYTES, None)
+                records = self._rest or await inbox.take(SLICE_BYTES, None)
             except InboxClosedError:
+                return
+            if inbox.closed:
                 return
             if records:
                 await self._transaction(records, inbox)
@@ -145,18 +151,30 @@ class StepWorker:
         started = self._clock.monotonic()
         judged = Judged(throttle=self._breaker.throttle)
         first = records[0].offset
+        most = self._suspicion.most(first)
+        records, self._rest = records[:most], records[most:] if most is not None else []
+        count = 0
         while True:
             plan = await self._plan_for(records)
-            judge(records, plan, judged, at_ms=self._clock.now_ms())
+            judge(records, plan, judged, at_ms=self._clock.now_ms(), refused=self._suspicion.guilty)
             last = records[-1]
-            if not len(inbox) or judged.bytes > TRANSACTION_BYTES or self._clock.monotonic() - started > self._interval:
+            count += len(records)
+            elapsed = self._clock.monotonic() - started
+            if most is not None or is_due(waiting_bytes=inbox.size, written_bytes=judged.bytes, elapsed=elapsed, interval=self._interval):
                 break
             await asyncio.sleep(0)
             records = await inbox.take(SLICE_BYTES, 0)
             if not records:
                 break
         self._note(plan.version, judged)
-        await self._commit(judged, first, last)
+        try:
+            await self._commit(judged, first, last)
+        except RecordRefused as error:
+            # The host opens the partition anew at the committed offset; what is known of the refusal makes the next transactions smaller.
+            if not self._suspicion.refused(first, last.offset + 1, count, str(error)):
+                raise Blocked(f"not even a dead letter is taken: {error}") from error
+            raise
+        self._suspicion.committed(last.offset + 1)
         self._metrics.observe("headrace_transaction_seconds", self._clock.monotonic() - started, processor=self._processor)
         count_transaction(self._metrics, self._processor, judged.tally, last, self._clock.now_ms())
 

@@ -85,7 +85,11 @@ class Health:
         if not self._version:
             return "no configuration has been read yet"
         stopped = self._stopped
-        troubles = [self._full, *stopped.values(), *(f"{group}: {host.trouble}" for group, host in self._members if host.trouble)]
+        troubles = [
+            self._full,
+            *stopped.values(),
+            *(f"{group}: {host.trouble}" for group, host in self._members if host.trouble and group not in stopped),
+        ]
         told = "; ".join(trouble for trouble in troubles if trouble)
         return told or ("" if all(each.ready for each in self._runners) else "not every partition takes records yet, or the broker does not answer")
 

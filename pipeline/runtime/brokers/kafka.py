@@ -13,7 +13,7 @@ from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Output, TopicPartition
 from pipeline.ports.broker import BrokerError
 from pipeline.runtime.brokers.kafka_admin import KafkaAdmin, KafkaReader
-from pipeline.runtime.brokers.kafka_batches import BATCH_BYTES, Placement, append_batches, stop_producer
+from pipeline.runtime.brokers.kafka_batches import BATCH_BYTES, RECORDS_MOST, Placement, append_batches, stop_producer
 from pipeline.runtime.brokers.kafka_consumer import KafkaConsumer
 from pipeline.runtime.brokers.kafka_lookup import KafkaLookup
 from pipeline.runtime.brokers.kafka_topics import Pins
@@ -74,6 +74,7 @@ class KafkaProducer:
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
         self._placement = Placement()
+        self._written = 0
 
     async def start(self) -> None:
         """Connect."""
@@ -99,6 +100,7 @@ class KafkaProducer:
                     reason = f"cannot connect a producer to {self._bootstrap}: {error or 'no answer'}"
                     raise BrokerError(reason) from error
                 self._producer = producer
+                self._written = 0
             return self._producer
 
     async def send(self, outputs: Sequence[Output]) -> None:
@@ -119,6 +121,9 @@ class KafkaProducer:
             await self._discard(producer)
             reason = f"the broker has not stored all records: {failure}"
             raise BrokerError(reason) from failure
+        self._written += len(outputs)
+        if self._written > RECORDS_MOST:
+            await self._discard(producer)
 
     async def _discard(self, producer: AIOKafkaProducer) -> None:
         # A failed batch leaves a gap in the sequence numbers that a broker refuses for ever (aio-libs/aiokafka#1017).

@@ -14,6 +14,8 @@ from pipeline.model.record import Output, TopicPartition
 
 BATCH_BYTES: Final = 1024 * 1024
 """Size at which a batch is closed before compression; a single larger record still makes a batch of its own."""
+RECORDS_MOST: Final = 2**30
+"""Records after which a producer is replaced: aiokafka counts the sequence numbers of a partition on beyond 2^31 - 1, where Java wraps to 0."""
 STOP_SECONDS: Final = 3.0
 CUT_SECONDS: Final = 0.5
 

@@ -30,7 +30,7 @@ from aiokafka.structs import TopicPartition as KafkaTopicPartition
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Output, TopicPartition
 from pipeline.ports.broker import Blocked, BrokerError, Fenced, Position, RecordRefused, Uncertain
-from pipeline.runtime.brokers.kafka_batches import BATCH_BYTES, Placement, append_batches, stop_producer
+from pipeline.runtime.brokers.kafka_batches import BATCH_BYTES, RECORDS_MOST, Placement, append_batches, stop_producer
 from pipeline.runtime.brokers.kafka_topics import Pins, marked
 
 TRANSACTION_TIMEOUT_MS: Final = 10_000
@@ -78,6 +78,7 @@ class KafkaTransactions:
         }
         self._id = transactional_id
         self._pins = pins
+        self._written = 0
         self._producer: AIOKafkaProducer | None = None
         self._placement = Placement()
 
@@ -108,6 +109,9 @@ class KafkaTransactions:
         if producer is None:
             reason = f"the producer of {self._id} is not started"
             raise Uncertain(reason)
+        if self._written + len(outputs) > RECORDS_MOST:
+            raise Uncertain(f"the producer of {self._id} has written {self._written} records and is replaced; nothing was begun")
+        self._written += len(outputs)
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 return await self._commit(producer, outputs, positions, group)

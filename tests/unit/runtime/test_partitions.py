@@ -593,3 +593,15 @@ async def test_a_topic_made_anew_under_way_is_refused() -> None:
         bench.broker.create(TOPIC, 1)
         await bench.host.look(0)
         await until(lambda: "belongs to an earlier topic" in bench.host.trouble)
+
+
+@jumping
+async def test_a_member_that_has_ended_is_not_watched() -> None:
+    """One that a bug or the breaker has ended, in a process that goes on, is no reason to end the process."""
+    bench = Bench()
+    bench.write(1)
+    bench.failures[0].append(ZeroDivisionError("a bug"))
+    with pytest.raises(ZeroDivisionError):
+        await bench.host.run()
+    assert [] == await looks(bench.host, 2 * PATIENCE_SECONDS)
+    assert not bench.host.ready

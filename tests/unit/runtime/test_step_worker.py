@@ -17,6 +17,7 @@ from pipeline.runtime.breaker import CRASHES_MOST, BreakerError
 from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.judgement import Plan
 from pipeline.runtime.step_worker import PATIENCE_SECONDS, StepWorker
+from pipeline.runtime.suspicion import Suspicion
 from pipeline.testing import HandClock, MemoryMetrics, event, record
 from tests.unit.runtime.jumping import jumping
 
@@ -32,8 +33,9 @@ class Bench:
         failure: What the next commit raises.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, suspicion: Suspicion | None = None) -> None:
         self.log: list[str] = []
+        self.refuses = b""
         self.commits: list[tuple[list[Output], Position]] = []
         self.failure: BrokerError | None = None
         self.plan = a_plan(1)
@@ -50,6 +52,7 @@ class Bench:
             state=_State(self.log),
             clock=self.clock,
             metrics=self.metrics,
+            suspicion=suspicion,
         )
 
     async def start(self) -> None:
@@ -61,6 +64,8 @@ class Bench:
         assert "test.filter" == group
         if self.failure is not None:
             raise self.failure
+        if self.refuses and any(self.refuses in (output.value or b"") and output.topic == "test.out" for output in outputs):
+            raise RecordRefused("test.out takes no such record")
         self.log.append("commit")
         self.commits.append((list(outputs), positions[PARTITION]))
         return {TopicPartition("test.changelog", 2): 10 * len(self.commits)}
@@ -298,3 +303,27 @@ async def test_a_new_version_has_to_succeed_anew() -> None:
         await asyncio.wait([task])
         assert isinstance(task.exception(), BreakerError)
     assert [Position(1)] == [position for _, position in bench.commits]
+
+
+@jumping
+async def test_a_refused_record_is_found_and_ends_as_a_dead_letter() -> None:
+    """Workers one after the other, as the host makes them, narrow a refusal down to its input; all others pass."""
+    suspicion = Suspicion()
+    ended: list[str] = []
+    place = 0
+    for _ in range(40):
+        bench = Bench(suspicion)
+        bench.refuses = b'"m-5"'
+        async with bench.running(*some(8 - place, start=place)) as (task, _inbox):
+            await settled()
+            failed = task.done()
+        ended += [
+            f"{output.topic} {orjson.loads(output.value or b'')['messageId']}"
+            for outputs, _ in bench.commits
+            for output in outputs
+            if b"m-" in (output.value or b"")
+        ]
+        place = bench.commits[-1][1].offset if bench.commits else place
+        if not failed:
+            break
+    assert [f"test.{'dead.filter' if number == 5 else 'out'} m-{number}" for number in range(8)] == ended

@@ -10,6 +10,7 @@ from aiokafka.errors import IllegalOperation, MessageSizeTooLargeError, NotLeade
 
 from pipeline.model.record import Output
 from pipeline.ports.broker import BrokerError, Fenced, RecordRefused, Uncertain
+from pipeline.runtime.brokers.kafka_batches import RECORDS_MOST
 from pipeline.runtime.brokers.kafka_transactions import KafkaTransactions
 
 
@@ -93,3 +94,13 @@ async def test_everything_else_is_doubt(on_abort: Exception | None) -> None:
     producer = Producer(("ends", NotLeaderForPartitionError()), ("ends", NotLeaderForPartitionError()), on_abort=on_abort)
     assert isinstance(await outcome(producer), Uncertain)
     assert isinstance(await outcome(Producer(("raises", IllegalOperation("no")), on_abort=on_abort)), Uncertain)
+
+
+async def test_a_producer_is_replaced_before_its_numbers_overflow() -> None:
+    """After 2^30 records nothing more is begun with it: the host makes a fresh one and rewinds (reference: reliability, rule 5)."""
+    producer = Producer()
+    transactions = KafkaTransactions("127.0.0.1:1", "t", {})
+    transactions._producer = producer  # a billion records take hours
+    transactions._written = RECORDS_MOST
+    with pytest.raises(Uncertain, match="is replaced"):
+        await transactions.commit([Output("test.out", None, b"v", (), 0)], {}, "group")

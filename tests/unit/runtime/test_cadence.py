@@ -1,0 +1,35 @@
+"""When a transaction is committed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.runtime.cadence import STRETCH_MOST, TRANSACTION_BYTES, interval_under, is_due
+from pipeline.runtime.inbox import INBOX_BYTES
+
+
+def test_nothing_waits_for_nothing() -> None:
+    """When the input has run dry the transaction is committed at once."""
+    assert is_due(waiting_bytes=0, written_bytes=1, elapsed=0, interval=0.1)
+    assert not is_due(waiting_bytes=1, written_bytes=1, elapsed=0.1, interval=0.1)
+    assert is_due(waiting_bytes=1, written_bytes=1, elapsed=0.11, interval=0.1)
+
+
+def test_a_backlog_makes_transactions_longer() -> None:
+    """Up to a quarter of the inbox the interval is the topology's; at half of it, and above, it is four times as long."""
+    assert 0.1 == interval_under(INBOX_BYTES // 4, 0.1)
+    assert pytest.approx(0.25) == interval_under(INBOX_BYTES * 3 // 8, 0.1)
+    assert pytest.approx(0.4) == interval_under(INBOX_BYTES // 2, 0.1)
+
+
+def test_bytes_end_a_transaction() -> None:
+    """However much waits, a transaction does not grow beyond its bytes."""
+    assert is_due(waiting_bytes=INBOX_BYTES, written_bytes=TRANSACTION_BYTES + 1, elapsed=0, interval=0.1)
+
+
+@given(st.integers(0, 4 * INBOX_BYTES), st.floats(0.001, 10))
+def test_the_stretch_is_bounded(waiting: int, interval: float) -> None:
+    """Never shorter than the topology says, never longer than four times that."""
+    assert interval <= interval_under(waiting, interval) <= interval * STRETCH_MOST * 1.0001
