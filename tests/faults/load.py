@@ -70,13 +70,13 @@ class TopicLoad:
             seconds: How long it takes.
         """
         producer = self._broker.producer()
-        end = self._number + events
-        size = max(1, events // max(1, int(seconds * 20)))
+        first, end = self._number, self._number + events
+        size = max(1, events // max(1, int(seconds * 10)))
+        began = time.monotonic()
         old: list[dict[str, Any]] = []
         try:
             with SentLedger(self.path) as ledger:
                 while self._number < end:
-                    began = time.monotonic()
                     bodies = [load_body(number, self._users) for number in range(self._number, min(self._number + size, end))]
                     self._number += len(bodies)
                     again = [body for body in bodies if self._chance.random() < self._duplicates]
@@ -84,7 +84,8 @@ class TopicLoad:
                         bodies, old = [*bodies, *old], []
                     old += again
                     await self._write(producer, ledger, bodies)
-                    await asyncio.sleep(max(0.0, seconds * size / events - (time.monotonic() - began)))
+                    due = began + seconds * (self._number - first) / events
+                    await asyncio.sleep(max(0.0, due - time.monotonic()))
         finally:
             await producer.stop()
 

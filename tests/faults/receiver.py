@@ -18,7 +18,7 @@ from tests.acceptance.installation import request
 
 TOOLS = ("crm", "orders")
 SECRET = "of the fault tests"
-START_SECONDS = 20
+START_SECONDS = 60
 
 
 class WrittenReceipts(Receipts):
