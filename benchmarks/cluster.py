@@ -30,6 +30,8 @@ from pipeline.runtime.brokers.kafka import KafkaBroker
 
 BATCH: Final = 2_000
 """Records that the filler hands to the producer at once."""
+DIFFERENT: Final = 20_000
+"""Events that the shop makes; the same ones come again under new message ids."""
 AT_MS: Final = 1_700_000_000_000
 LOOK_SECONDS: Final = 0.5
 PATIENCE_SECONDS: Final = 300.0
@@ -122,13 +124,15 @@ def shop_bodies(count: int, size: int = 0) -> Iterator[bytes]:
         JSON with a key among its ids.
     """
     keyed = (call.body for call in shop_events(1, AT_MS, 50.0) if call.kind == "normal" and ids.event_key(call.body) is not None)
-    for body in islice(keyed, count):
-        value = orjson.dumps(body)
+    some = list(islice(keyed, min(count, DIFFERENT)))
+    for number in range(count):
+        body = some[number % DIFFERENT]
+        value = orjson.dumps({**body, "messageId": f"{body['messageId'][:-8]}{number:08x}"})
         if len(value) < size:
             name = "properties" if body["type"] in {"track", "page", "screen"} else "traits"
             text = ("lorem ipsum dolor sit amet " * (size // 27 + 1))[: size - len(value)]
             pieces = {f"text_{index}": text[index : index + 200] for index in range(0, len(text), 200)}
-            value = orjson.dumps({**body, name: {**(body.get(name) or {}), **pieces}})
+            value = orjson.dumps({**orjson.loads(value), name: {**(body.get(name) or {}), **pieces}})
         yield value
 
 
