@@ -44,6 +44,11 @@ faults: $(DEV) ## Kill, stop and starve processes and brokers; the report is ben
 soak: $(DEV) ## Kill at random for an hour and watch memory and open files; SOAK_MINUTES=10 for less
 	SOAK_MINUTES=$${SOAK_MINUTES:-60} HEADRACE_FAULT_REPORT=$(FAULT_REPORT) $(BIN)/pytest -m faults -s tests/faults/test_soak.py
 
+##@ Measure
+.PHONY: bench
+bench: $(DEV) ## Measure every budget, with Kafka and with peers; ARGS=--quick for a few minutes, ARGS="--only mapping" for one
+	$(BIN)/python -m benchmarks.run $(ARGS)
+
 ##@ Check
 .PHONY: check fmt lint type arch
 check: lint type arch ## Run every check that is no test

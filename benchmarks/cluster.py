@@ -166,12 +166,12 @@ class Running:
 
     def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
         self.process = process
-        self._port = port
+        self.port = port
         self._psutil = psutil.Process(process.pid)
 
     async def usage(self) -> Usage:
         """Read what it has used; counts 0 records before its metrics answer."""
-        text = await asyncio.to_thread(_get, f"http://127.0.0.1:{self._port}/metrics")
+        text = await asyncio.to_thread(_get, f"http://127.0.0.1:{self.port}/metrics")
         times = self._psutil.cpu_times()
         records = _sum(text, r"^headrace_records_in_total\{.*\} (\S+)$")
         transactions = _sum(text, r'^headrace_transactions_total\{.*outcome="committed".*\} (\S+)$')
@@ -179,6 +179,10 @@ class Running:
         return Usage(
             times.user + times.system, records, transactions, self._psutil.memory_info().rss, loop.time(), len(self._psutil.net_connections())
         )
+
+    async def is_ready(self) -> bool:
+        """Say whether it takes records, or requests."""
+        return bool(await asyncio.to_thread(_get, f"http://127.0.0.1:{self.port}/health/ready"))
 
     async def until(self, records: int) -> Usage:
         """Wait until it has taken so many records.

@@ -9,93 +9,166 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Sequence
-from typing import Any, Final
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
 
 import orjson
 import psutil
 import uvloop
 
-from benchmarks.cluster import Cluster, cluster, rounded, running, shop_bodies
+from benchmarks.cluster import LOOK_SECONDS, PATIENCE_SECONDS, Cluster, Running, Usage, cluster, rounded, running, shop_bodies
+from pipeline.model.workspace import Workspace
 
 WARM: Final = 0.2
 """Part of the input before the first reading."""
-STAGES: Final = {
-    "fused": (("fused", ("prepare",)),),
-    "default": (("default", ("validate",)), ("default", ("enrich",)), ("default", ("filter",))),
-}
+STAGES: Final = {"fused": ("prepare", "translate"), "default": ("validate", "enrich", "filter")}
+ROUTES: Final = 3
+"""Destinations that an event goes to, however many there are."""
 
 
-async def stage(cluster: Cluster, topology: str, processors: Sequence[str], events: int, wrap: Sequence[str] = ()) -> dict[str, Any]:
-    """Run one process over a backlog.
+class Shape(NamedTuple):
+    """What a run is made of.
+
+    Attributes:
+        topology: `fused` or `default`.
+        events: How many.
+        size: Bytes that an event is filled up to, or 0.
+        partitions: Of the topics that hold events.
+        processes: How many share the work of each stage.
+        schemas: How many of its track events the source has schemas for.
+        destinations: How many there are; each event is routed to three. 0 leaves the demo workspace's two.
+        stages: Processors to run, each from the backlog of the one before.
+    """
+
+    topology: str = "fused"
+    events: int = 150_000
+    size: int = 0
+    partitions: int = 4
+    processes: int = 1
+    schemas: int = 0
+    destinations: int = 0
+    stages: tuple[str, ...] = ()
+
+
+def workspace_of(shape: Shape, workspace: Workspace) -> Workspace:
+    """Declare as many schemas and destinations as a run asks for.
+
+    Args:
+        shape: The run.
+        workspace: The demo workspace.
+
+    Returns:
+        The workspace of the run.
+    """
+    web = workspace.sources["web"]
+    if shape.schemas:
+        schema = {"type": "object", "properties": {"properties": {"type": "object", "properties": {"price": {"type": "number"}}}}}
+        named = ("Product Viewed", "Product Clicked", "Product List Viewed", "Order Completed")
+        events = [*named, *(f"Event {number}" for number in range(shape.schemas))][: shape.schemas]
+        workspace = replace(workspace, sources={**workspace.sources, "web": replace(web, schemas=dict.fromkeys(events, schema))})
+    if shape.destinations:
+        crm = workspace.destinations["crm"]
+        many = {f"tool-{number:03d}": replace(crm, id=f"tool-{number:03d}") for number in range(shape.destinations)}
+        others = {name: replace(one, sources=("app",)) for name, one in list(many.items())[ROUTES:]}
+        workspace = replace(workspace, destinations={**many, **others})
+    return workspace
+
+
+async def _taken(processes: Sequence[Running], records: int) -> list[Usage]:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE_SECONDS
+    while True:
+        usages = [await process.usage() for process in processes]
+        taken = sum(usage.records for usage in usages)
+        if taken >= records:
+            return usages
+        if loop.time() > deadline or any(process.process.returncode is not None for process in processes):
+            raise RuntimeError(f"{taken} of {records} records were taken, and then no more")
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def stage(cluster: Cluster, shape: Shape, processor: str, events: int, wrap: Sequence[str] = ()) -> dict[str, Any]:
+    """Run one stage over a backlog.
 
     Args:
         cluster: A cluster whose input topic holds the events.
-        topology: Name of the topology.
-        processors: The processors to run, whose first reads the backlog.
+        shape: The run.
+        processor: The processor.
         events: How many there are.
-        wrap: Command that the process is started by.
+        wrap: Command that each process is started by.
 
     Returns:
         Its figures, for each event after the warm part.
     """
     broker = psutil.Process(cluster.pid)
-    async with running(cluster, topology, processors, "-".join(processors), wrap=wrap) as process:
-        before = await process.until(int(events * WARM))
+    async with AsyncExitStack() as stack:
+        names = [f"{processor}-{number}" for number in range(shape.processes)]
+        processes = [await stack.enter_async_context(running(cluster, shape.topology, [processor], name, wrap=wrap)) for name in names]
+        before = await _taken(processes, int(events * WARM))
         broker_before = sum(broker.cpu_times()[:2])
-        after = await process.until(events)
+        after = await _taken(processes, events)
         broker_after = sum(broker.cpu_times()[:2])
-    count = after.records - before.records
-    wall, seconds = after.wall - before.wall, after.seconds - before.seconds
+
+    def gained(name: str) -> float:
+        return float(sum(getattr(one, name) for one in after) - sum(getattr(one, name) for one in before))
+
+    count, wall, seconds = gained("records"), after[0].wall - before[0].wall, gained("seconds")
     return rounded(
         {
-            "processors": "+".join(processors),
-            "events": count,
+            "topology": shape.topology,
+            "processor": processor,
+            "events": int(count),
             "cpu_us": seconds / count * 1e6,
             "events_per_core_second": count / seconds,
             "events_per_second": count / wall,
             "broker_cpu_us": (broker_after - broker_before) / count * 1e6,
-            "transactions_per_second": (after.transactions - before.transactions) / wall,
-            "rss_mb": after.rss / 1e6,
-            "sockets": after.sockets,
+            "transactions_per_second": gained("transactions") / wall,
+            "rss_mb": max(one.rss for one in after) / 1e6,
+            "sockets": sum(one.sockets for one in after),
         }
     )
 
 
-async def measure(topology: str, events: int, *, size: int = 0, partitions: int = 4, wrap: Sequence[str] = ()) -> list[dict[str, Any]]:
+async def measure(shape: Shape, wrap: Sequence[str] = ()) -> list[dict[str, Any]]:
     """Fill `raw` and run the stages of a topology one after the other.
 
     Args:
-        topology: `fused` or `default`.
-        events: How many.
-        size: Bytes that an event is filled up to, or 0.
-        partitions: Of the topics that hold events.
+        shape: The run.
         wrap: Command that each process is started by.
 
     Returns:
         The figures of each stage.
     """
     async with cluster() as bare:
-        ready = await bare.publish(bare.workspace, partitions, topology)
-        count = await ready.fill(shop_bodies(events, size))
-        return [await stage(ready, name, processors, count, wrap) for name, processors in STAGES[topology]]
+        ready = await bare.publish(workspace_of(shape, bare.workspace), shape.partitions, shape.topology)
+        count = await ready.fill(shop_bodies(shape.events, shape.size))
+        return [await stage(ready, shape, processor, count, wrap) for processor in shape.stages or STAGES[shape.topology]]
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--topology", choices=tuple(STAGES), action="append")
-    parser.add_argument("--events", type=int, default=150_000)
+    default = Shape()
+    parser.add_argument("--topology", choices=tuple(STAGES), default=default.topology)
+    parser.add_argument("--events", type=int, default=default.events)
     parser.add_argument("--size", type=int, default=0, help="bytes that events are filled up to")
-    parser.add_argument("--partitions", type=int, default=4)
+    parser.add_argument("--partitions", type=int, default=default.partitions)
+    parser.add_argument("--processes", type=int, default=1, help="how many share each stage")
+    parser.add_argument("--schemas", type=int, default=0, help="how many of its track events the source has schemas for")
+    parser.add_argument("--destinations", type=int, default=0, help="how many there are; each event goes to three")
+    parser.add_argument("--stage", action="append", default=[], help="processor to run; all of the topology's unless given")
     parser.add_argument("--wrap", default="", help="command that each process is started by, such as a profiler")
     parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
+    given = vars(parser.parse_args())
+    as_json, wrap, stages = given.pop("json"), given.pop("wrap").split(), tuple(given.pop("stage"))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        for topology in arguments.topology or tuple(STAGES):
-            run = measure(topology, arguments.events, size=arguments.size, partitions=arguments.partitions, wrap=arguments.wrap.split())
-            for figures in runner.run(run):
-                text = orjson.dumps({"topology": topology, **figures}).decode()
-                print(text if arguments.json else ", ".join(f"{name} {value}" for name, value in figures.items()))
+        found = runner.run(measure(Shape(**given, stages=stages), wrap))
+    if as_json:
+        print(orjson.dumps(found).decode())
+        return
+    for figures in found:
+        print(", ".join(f"{name} {value}" for name, value in figures.items()))
 
 
 if __name__ == "__main__":
