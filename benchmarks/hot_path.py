@@ -41,7 +41,7 @@ class _Seen(DedupState):
     def __init__(self) -> None:
         self._ids: dict[bytes, int] = {}
 
-    def seen(self, digest: bytes, at_ms: int, offset: int) -> bool:
+    def seen(self, digest: bytes, at_ms: int, offset: int, died_at: int | None = None) -> bool:
         """Remember an id and say whether it was there."""
         return self._ids.setdefault(digest, at_ms) != at_ms
 
@@ -68,7 +68,9 @@ def _cpu_seconds(records: list[Record], plan: Plan, seen: _Seen) -> float:
     seen.forget()
     start = time.process_time()
     for first in range(0, len(records), RECORDS_OF_A_SLICE):
-        judge(records[first : first + RECORDS_OF_A_SLICE], plan, Judged(), at_ms=AT_MS)
+        judge(records[first : first + RECORDS_OF_A_SLICE], plan, judged := Judged(), at_ms=AT_MS)
+        if judged.crashes:
+            raise RuntimeError("a step crashed: what this measures is not its work")
     return time.process_time() - start
 
 
