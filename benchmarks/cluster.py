@@ -34,7 +34,7 @@ DIFFERENT: Final = 20_000
 """Events that the shop makes; the same ones come again under new message ids."""
 AT_MS: Final = 1_700_000_000_000
 LOOK_SECONDS: Final = 0.5
-PATIENCE_SECONDS: Final = 300.0
+PATIENCE_SECONDS: Final = 600.0
 
 
 class Cluster(NamedTuple):
@@ -188,7 +188,7 @@ class Running:
         """Wait until it has taken so many records.
 
         Raises:
-            RuntimeError: It ended, or came no further in five minutes.
+            RuntimeError: It ended, or came no further in ten minutes.
         """
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while (usage := await self.usage()).records < records:

