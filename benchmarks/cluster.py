@@ -162,15 +162,23 @@ class Running:
     Args:
         process: The process.
         port: Port of its metrics.
+        log: What it writes.
     """
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, port: int, log: Path) -> None:
         self.process = process
+        self._log = log
         self.port = port
         self._psutil = psutil.Process(process.pid)
 
     async def usage(self) -> Usage:
-        """Read what it has used; counts 0 records before its metrics answer."""
+        """Read what it has used; counts 0 records before its metrics answer.
+
+        Raises:
+            RuntimeError: It has ended; with its last words.
+        """
+        if self.process.returncode is not None:
+            raise RuntimeError(f"a process ended with status {self.process.returncode}: {self._log.read_text(encoding='utf-8')[-1500:]}")
         text = await asyncio.to_thread(_get, f"http://127.0.0.1:{self.port}/metrics")
         times = self._psutil.cpu_times()
         records = _sum(text, r"^headrace_records_in_total\{.*\} (\S+)$")
@@ -229,7 +237,7 @@ async def running(
         *wrap, sys.executable, *arguments, *more, stdout=log, stderr=log, env=dict(environment) if environment is not None else None
     )
     log.close()
-    one = Running(process, port)
+    one = Running(process, port, cluster.home / f"{name}.log")
     try:
         yield one
     finally:
