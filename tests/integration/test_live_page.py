@@ -163,6 +163,12 @@ async def one_volume(minutes: int) -> list[dict[str, Any]]:
     return [{"source": "web", "event": "Order Completed", "verdict": "dropped", "reason": "duplicate", "counts": [1] * minutes}]
 
 
+async def one_job() -> list[dict[str, Any]]:
+    """Answer as the process does that runs replay jobs."""
+    times = {"from": "2026-05-01T12:00:00Z", "to": "2026-05-01T13:00:00Z"}
+    return [{"id": "3f2a91c0", "state": "running", "input": "enriched", **times, "targets": ["crm"], "rate": 500, "offsets": 200, "left": 50}]
+
+
 async def explained(wanted: str, source: str) -> dict[str, Any]:
     """Explain every event but `nobody` alike, with text that would be markup if it could."""
     hostile = "<img src=x onerror=alert(1)>"
@@ -206,7 +212,7 @@ async def served() -> AsyncIterator[str]:
             keys=lambda: {"demo": "web", "server-key": "server"},
             metrics=MemoryMetrics(),
             clock=clock,
-            routes=live_routes(feed, setup, one_volume, explained),
+            routes=live_routes(feed, setup, one_volume, explained, one_job),
             stop=stop,
             listening=port.set_result,
         )
@@ -393,6 +399,15 @@ async def test_graph_counts(live: Open) -> None:
     tip = live.page.get_by_role("tooltip")
     await expect(tip).to_contain_text("1 duplicate")
     await expect(tip).to_contain_text("was seen from this source")
+
+
+async def test_replay_jobs(live: Open) -> None:
+    """A job shows its target, its state, and how far it has come."""
+    job = live.page.locator('[data-job="3f2a91c0"]')
+    await expect(job).to_contain_text("crm")
+    await expect(job).to_contain_text("running")
+    await expect(job).to_contain_text("50 left")
+    await expect(job).to_contain_text("75 %")
 
 
 async def test_volumes_by_minute(live: Open) -> None:

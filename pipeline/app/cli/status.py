@@ -16,6 +16,7 @@ from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.options import JsonOption, examples
 from pipeline.app.cli.output import say, say_json, table
 from pipeline.app.processes.probe import is_ready, read_page
+from pipeline.app.processes.replays import job_lines
 from pipeline.app.processes.run_file import READY_PATHS, Run, StartedProcess, read_run
 from pipeline.app.processes.volumes import volume_lines
 from pipeline.app.settings import read_settings
@@ -63,6 +64,7 @@ def status(*, as_json: JsonOption = False) -> None:
         for group in process["groups"]:
             if group.get("trouble"):
                 say(f"\n[bold red]{group['group']}[/]: {escape(group['trouble'])}")
+    _say_jobs(described["jobs"])
     volumes = described["volumes"]
     if volumes:
         say(f"\n[bold]Events a minute[/], over the last {MINUTES} minutes")
@@ -70,6 +72,13 @@ def status(*, as_json: JsonOption = False) -> None:
         table(("source", "event", "verdict", "reason", "a minute"), shown)
         if len(volumes) > SHOWN:
             say(f"and {len(volumes) - SHOWN} more lines with --json")
+
+
+def _say_jobs(jobs: list[dict[str, Any]]) -> None:
+    if jobs:
+        say("\n[bold]Replay jobs[/]")
+        rows = [(one["id"], one["state"], one["left"], one["offsets"], f"{one['rate']:g}/s", ", ".join(one["targets"])) for one in jobs]
+        table(("job", "state", "left", "of", "at most", "for"), rows)
 
 
 def _say_destinations(processes: list[dict[str, Any]]) -> None:
@@ -105,6 +114,7 @@ async def describe(run: Run, home: Path) -> dict[str, Any]:
         "ready": run.ready,
         "disk_bytes": disk_bytes(home),
         "processes": processes,
+        "jobs": await job_lines(run) or [],
         "volumes": await volume_lines(run, MINUTES) or [],
     }
 

@@ -63,13 +63,18 @@ ASKED_CHARACTERS: Final = 400
 """Longest message id or place that is looked for."""
 
 
-def live_routes(feed: LiveFeed, setup: Callable[[], Setup], volumes: Volumes, explain: Explain) -> Routes:
+JobLines = Callable[[], Awaitable[list[dict[str, Any]] | None]]
+"""Gives the newest replay jobs, or None where nothing runs any."""
+
+
+def live_routes(feed: LiveFeed, setup: Callable[[], Setup], volumes: Volumes, explain: Explain, jobs: JobLines) -> Routes:
     """Give the routes of the live page, for a listener on loopback.
 
     Args:
         feed: What the page shows; its `run` is the caller's to start.
         setup: Gives addresses and write key as they are now.
         volumes: Gives what the monitor counted.
+        jobs: Gives the replay jobs.
         explain: Explains one event.
 
     Returns:
@@ -118,6 +123,7 @@ def live_routes(feed: LiveFeed, setup: Callable[[], Setup], volumes: Volumes, ex
         ("GET", "/live/record"): _for_this_machine(record),
         ("GET", "/live/explain"): _for_this_machine(_explained(explain)),
         ("GET", "/live/volumes.json"): _for_this_machine(shown_volumes),
+        ("GET", "/live/jobs.json"): _for_this_machine(_shown_jobs(jobs)),
         ("GET", "/live/setup.json"): _for_this_machine(shown_setup),
     }
 
@@ -139,6 +145,14 @@ def _explained(explain: Explain) -> Handler:
         return Reply(200, encode(found), headers=_GUARDS) if found is not None else _BUSY
 
     return explained
+
+
+def _shown_jobs(jobs: JobLines) -> Handler:
+    async def shown_jobs(_request: RouteRequest) -> Reply:
+        lines = await jobs()
+        return _json({"jobs": lines}) if lines is not None else _NOT_FOUND
+
+    return shown_jobs
 
 
 def names_this_machine(host: str | None) -> bool:

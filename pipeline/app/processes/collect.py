@@ -17,6 +17,7 @@ from pipeline.app.live.routes import live_routes
 from pipeline.app.live.setup import Setup
 from pipeline.app.processes.options import ProcessOptions, judges, prepare_process
 from pipeline.app.processes.probe import read_page
+from pipeline.app.processes.replays import job_lines
 from pipeline.app.processes.run_file import Run, read_run
 from pipeline.app.processes.volumes import volume_lines
 from pipeline.app.processes.work import until_stopped
@@ -120,7 +121,10 @@ class _Collecting:
         async def volumes(minutes: int) -> list[dict[str, Any]] | None:
             return await volume_lines(self._local_run(), minutes)
 
-        return {**live_routes(feed, self._setup, volumes, self._explain), **routes}
+        async def jobs() -> list[dict[str, Any]] | None:
+            return await job_lines(self._local_run())
+
+        return {**live_routes(feed, self._setup, volumes, self._explain, jobs), **routes}
 
     async def _explain(self, wanted: str, source: str) -> dict[str, Any] | None:
         """Explain an event in a thread with a loop of its own: this one takes events in."""

@@ -4,6 +4,7 @@
 import { mountEvents } from "/live/static/panels/events.js";
 import { mountExplain } from "/live/static/panels/explain.js";
 import { mountGraph } from "/live/static/panels/graph.js";
+import { mountReplay } from "/live/static/panels/replay.js";
 import { mountSend } from "/live/static/panels/send.js";
 import { mountSetup } from "/live/static/panels/setup.js";
 import { mountVolumes } from "/live/static/panels/volumes.js";
@@ -13,6 +14,7 @@ export const PANELS = [
   { id: "events", title: "Events", place: "main", mount: mountEvents },
   { id: "explain", title: "Explain an event", place: "main", mount: mountExplain },
   { id: "volumes", title: "Events per minute", place: "side", mount: mountVolumes },
+  { id: "replay", title: "Replay jobs", place: "side", mount: mountReplay },
   { id: "send", title: "Send a test event", place: "side", mount: mountSend },
   { id: "setup", title: "Connect an app", place: "side", mount: mountSetup },
 ];

@@ -23,6 +23,11 @@ from pipeline.runtime.clock import SystemClock
 SETUP = Setup("demo", "web", "http://127.0.0.1:7070", "127.0.0.1:9092", "shop.raw")
 
 
+async def one_job() -> list[dict[str, Any]]:
+    """Answer as the process does that runs jobs."""
+    return [{"id": "3f2a91c0", "state": "running"}]
+
+
 async def no_volumes(minutes: int) -> None:
     """Answer as without a monitor."""
     del minutes
@@ -36,7 +41,7 @@ async def no_explanation(wanted: str, source: str) -> dict[str, Any] | None:
 async def get(path: str, host: str = "localhost:7070", query: str = "", site: str = "") -> Reply:
     """Ask a live page of an empty pipeline."""
     feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
-    handler = find(live_routes(feed, lambda: SETUP, no_volumes, no_explanation), "GET", path)
+    handler = find(live_routes(feed, lambda: SETUP, no_volumes, no_explanation, one_job), "GET", path)
     assert handler is not None
     headers = {"host": host, "sec-fetch-site": site} if site else {"host": host}
     reply = await handler(RouteRequest("GET", path, query, headers, b""))
@@ -92,7 +97,7 @@ async def test_stream() -> None:
     """A page that opens the stream is told the state of the stages first."""
     feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
     headers = {"host": "[::1]"}
-    reply = await live_routes(feed, lambda: SETUP, no_volumes, no_explanation)["GET", "/live/events"](
+    reply = await live_routes(feed, lambda: SETUP, no_volumes, no_explanation, one_job)["GET", "/live/events"](
         RouteRequest("GET", "/live/events", "", headers, b"")
     )
     assert isinstance(reply, Stream)
@@ -105,7 +110,7 @@ async def test_stream() -> None:
 async def test_streams_are_bounded() -> None:
     """Each stream costs work for every change, on the collector's own loop: one too many is refused, and one that ends makes room."""
     feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
-    handler = live_routes(feed, lambda: SETUP, no_volumes, no_explanation)["GET", "/live/events"]
+    handler = live_routes(feed, lambda: SETUP, no_volumes, no_explanation, one_job)["GET", "/live/events"]
     headers: dict[str, str] = {"host": "localhost"}
     request = RouteRequest("GET", "/live/events", "", headers, b"")
     streams: list[Any] = []
@@ -171,7 +176,7 @@ async def test_volumes_are_those_of_the_monitor() -> None:
     async def volumes(minutes: int) -> list[dict[str, Any]]:
         return [{"source": "web", "event": "Hello", "verdict": "passed", "reason": "", "counts": [0] * (minutes - 1) + [3]}]
 
-    handler = live_routes(feed, lambda: SETUP, volumes, no_explanation)["GET", "/live/volumes.json"]
+    handler = live_routes(feed, lambda: SETUP, volumes, no_explanation, one_job)["GET", "/live/volumes.json"]
     headers: dict[str, Any] = {"host": "localhost:7070"}
     reply = await handler(RouteRequest("GET", "/live/volumes.json", "minutes=2", headers, b""))
     assert isinstance(reply, Reply)
@@ -199,7 +204,7 @@ async def test_one_explanation_at_a_time() -> None:
         return {"asked": [wanted, source]}
 
     feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
-    handler = live_routes(feed, lambda: SETUP, no_volumes, waiting)["GET", "/live/explain"]
+    handler = live_routes(feed, lambda: SETUP, no_volumes, waiting, one_job)["GET", "/live/explain"]
     headers: dict[str, str] = {"host": "localhost"}
     request = RouteRequest("GET", "/live/explain", "message_id=m", headers, b"")
     first = asyncio.create_task(_reply(handler(request)))
@@ -213,3 +218,13 @@ async def _reply(answer: Awaitable[Reply | Stream]) -> Reply:
     reply = await answer
     assert isinstance(reply, Reply)
     return reply
+
+
+async def test_jobs_are_those_of_the_process_that_runs_them() -> None:
+    """They come as it gives them."""
+    feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
+    headers: dict[str, str | None] = {"host": "localhost"}
+    handler = live_routes(feed, lambda: SETUP, no_volumes, no_explanation, one_job)["GET", "/live/jobs.json"]
+    reply = await handler(RouteRequest("GET", "/live/jobs.json", "", headers, b""))
+    assert isinstance(reply, Reply)
+    assert {"jobs": await one_job()} == orjson.loads(reply.body)
