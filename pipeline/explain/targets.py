@@ -191,7 +191,8 @@ class _Seen(NamedTuple):
         found = []
         for one in sorted(tries, key=lambda each: (each.mapping, each.attempt, each.at)):
             waits = [each for each in waiting if header(each, names.MAPPING) == one.mapping and number(each, names.ATTEMPT) == one.attempt]
-            last = waits[-1] if waits and one.outcome == "retried" else None
+            over = any(later.mapping == one.mapping and later.attempt > one.attempt for later in tries)
+            last = waits[-1] if waits and one.outcome == "retried" and not over else None
             found.append(one if last is None else one._replace(waits_in=place_of(last, self.prefix), until=number(last, names.NOT_BEFORE)))
         return tuple(found)
 
