@@ -24,6 +24,7 @@ from pipeline.model.topics import topic_name
 from pipeline.ports.broker import Blocked, Broker, Fenced, Position, Transactions, Uncertain
 from pipeline.ports.clock import Clock
 from pipeline.ports.metrics import Metrics
+from pipeline.replay.board import TOPIC, reset_record
 from pipeline.runtime.counting import count_transaction
 from pipeline.runtime.dead_letters import dead_letter
 from pipeline.runtime.inbox import Inbox, InboxClosedError
@@ -90,6 +91,7 @@ class LakeWorker:
         self._partition = partition
         self._topic = partition.topic.removeprefix(f"{prefix}.")
         self._storage = storage
+        self._prefix = prefix
         self._processor = f"lake.{storage}"
         self._group = f"{prefix}.{self._processor}"
         self._ledger_topic = topic_name(prefix, "ledger")
@@ -132,6 +134,9 @@ class LakeWorker:
         if todo.again:
             _log.info("The offset of %s was set to %d: %d ranges are written again.", self._partition, start, len(todo.again))
             self._again.extend(todo.again)
+            if committed is not None and committed.metadata not in (STORED, AGAIN):  # the accounts tell a purpose from a fault by this
+                note = Output(topic_name(self._prefix, TOPIC), *reset_record(self._processor, self._clock.now_ms()))
+                await self._transactions.commit((note,), {}, self._group)
             self._sieve = Sieve(self._root, self._chain.name, self._gathering)
         elif self._end > (committed.offset if committed is not None else 0):
             await self._transactions.commit(todo.outputs, {self._partition: Position(self._end, STORED)}, self._group)

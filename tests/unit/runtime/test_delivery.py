@@ -20,7 +20,7 @@ from pipeline.ports.http import Answer, Request
 from pipeline.runtime.brokers.memory import MemoryBroker, MemoryTransactions
 from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.delivery import OPEN_BYTES, OPEN_MOST, DeliverWorker
-from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings, Patience, TokenBucket
+from pipeline.runtime.delivery_lane import REPLAY, DeliveryLane, DeliverySettings, Entry, Patience, TokenBucket, rank_of
 from pipeline.runtime.http.memory import MemoryHttpClient, an_answer
 from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.metrics.memory import MemoryMetrics
@@ -566,3 +566,37 @@ async def test_large_requests_open_fewer() -> None:
         free.set()
         await until(lambda: bench.offset() == 40)
     assert list(range(40)) == sorted(bench.sent())
+
+
+async def test_a_replay_takes_what_live_traffic_leaves() -> None:
+    """While live requests wait none of a job goes out, and never more than a quarter of the senders are a job's."""
+    lane = DeliveryLane(DeliverySettings("crm", WEBHOOK, concurrency=8), clock=SystemClock(), metrics=MemoryMetrics())
+    order: list[str] = []
+    waiting = asyncio.Event()
+
+    class Member:
+        """Notes whose request goes out, and holds those of a job."""
+
+        def __init__(self, topic: str) -> None:
+            self.rank = rank_of(topic)
+            self.topic = topic
+
+        async def attempt(self, entry: Entry) -> None:
+            order.append(self.topic)
+            if self.rank == REPLAY:
+                await waiting.wait()
+
+    job, live = Member("shop.requests.crm.replay"), Member("shop.requests.crm")
+    for member, count in ((job, 5), (live, 20)):
+        for number in range(count):
+            lane.put(Entry(a_record(number), member))
+    lane.join(live)
+    lane.join(job)
+    await until(lambda: len(order) == 22)
+    assert ["shop.requests.crm"] * 20 + ["shop.requests.crm.replay"] * 2 == order
+    lane.put(Entry(a_record(20), live))
+    await until(lambda: order[-1] == "shop.requests.crm")
+    waiting.set()
+    await until(lambda: len(order) == 26)
+    lane.leave(job)
+    lane.leave(live)

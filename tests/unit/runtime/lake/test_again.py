@@ -26,7 +26,7 @@ GROUP = "shop.lake.lake"
 def a_broker() -> MemoryBroker:
     """Make a broker with the lake's topics."""
     broker = MemoryBroker()
-    for topic in (LIVE.topic, JOBS.topic, "shop.ledger", "shop.dead.lake"):
+    for topic in (LIVE.topic, JOBS.topic, "shop.ledger", "shop.dead.lake", "shop.jobs"):
         broker.create(topic, 1)
     return broker
 
@@ -79,6 +79,7 @@ async def test_rows_are_written_again_to_the_same_effect(tmp_path: Path, offset:
     assert before == lake_contents(tmp_path)
     assert {file.path for file in lake_files(tmp_path)} - files
     assert 5 == broker.positions(GROUP)[LIVE].offset
+    assert 1 == len(broker.log("shop.jobs")[0])
     write(broker, LIVE, "f")
     await store(broker, tmp_path)
     assert ["a", "b", "c", "d", "e", "f"] == rows(tmp_path)
