@@ -140,6 +140,7 @@ def small_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeline.runtime.step_worker.TRANSACTION_BYTES", -1)
 
 
+@pytest.mark.fault("T39")
 @pytest.mark.usefixtures("small_transactions")
 async def test_a_bad_deploy_keeps_its_lag(cluster: KafkaBroker, prefix: str) -> None:
     """However often it is started again, fewer than 100 events of a partition die; the mended one takes all the others, in order, once."""
@@ -154,6 +155,7 @@ async def test_a_bad_deploy_keeps_its_lag(cluster: KafkaBroker, prefix: str) -> 
     print(f"{RESTARTS} starts of a bad deploy, {LETTERS} events, {died} died, the others passed once it was mended")
 
 
+@pytest.mark.fault("T39")
 @pytest.mark.usefixtures("small_transactions")
 @pytest.mark.parametrize("broken", ["no breaker", "no memory"])
 async def test_without_the_breaker_it_would_not(cluster: KafkaBroker, prefix: str, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
@@ -226,6 +228,7 @@ async def all_dead(cluster: KafkaBroker, prefix: str) -> list[Record]:
     return letters
 
 
+@pytest.mark.fault("T40")
 async def test_what_died_is_redriven_once(cluster: KafkaBroker, kafka: Kafka, prefix: str) -> None:
     """Cut off twice and then run twice: each event passes once, the second run adds none, the letters are untouched, and the accounts add up."""
     letters = await all_dead(cluster, prefix)
@@ -248,6 +251,7 @@ async def test_what_died_is_redriven_once(cluster: KafkaBroker, kafka: Kafka, pr
     print(f"{LETTERS} dead letters, 2 runs cut off and 2 more: each redriven once")
 
 
+@pytest.mark.fault("T40")
 async def test_apart_from_its_note_a_letter_would_go_twice(cluster: KafkaBroker, kafka: Kafka, prefix: str) -> None:
     """A build that does not write the note in the same transaction sends everything again with the second run."""
     await all_dead(cluster, prefix)

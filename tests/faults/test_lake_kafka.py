@@ -11,6 +11,7 @@ from typing import Protocol
 
 import orjson
 import pyarrow.parquet as pq
+import pytest
 
 from pipeline.app.query import lake_files, run_query
 from pipeline.model.record import Output
@@ -50,6 +51,7 @@ async def _until(root: Path, count: int, log: Path) -> None:
         await asyncio.sleep(0.1)
 
 
+@pytest.mark.fault("T44")
 async def test_killed_writers_store_each_event_once(kafka: HasBootstrap, prefix: str, tmp_path: Path) -> None:
     """Again and again the only writer dies without a word while events come; in the end each is there once, in files and ledger."""
     broker = KafkaBroker(kafka.bootstrap)
