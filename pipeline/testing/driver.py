@@ -298,7 +298,7 @@ class Driver:
         """Let all processors work until nothing is left that they can do without time going on.
 
         Raises:
-            RuntimeError: The work does not end: a processor tries the same again and again.
+            RuntimeError: The work does not end (a processor tries the same again and again), or the breaker stopped a processor.
             Exception: What ended a processor, as it would end its process.
         """
         self._asyncio.run(self._settle())
@@ -332,6 +332,9 @@ class Driver:
             for task in (*self._tasks, *self._following):
                 if task.done():
                     task.result()
+            for runner in self._runners:
+                for reason in runner.stopped.values():
+                    raise RuntimeError(reason)
             now = self._loop.time()
             done = self.broker.activity + len(self.http.requests)
             if done != seen:

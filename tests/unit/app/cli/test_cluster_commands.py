@@ -76,7 +76,7 @@ def test_apply_writes_a_version_only_when_something_changed(shop: Shell) -> None
         "workspace": "shop",
         "version": 2,
         "changed": True,
-        "created": ["shop.requests.crm", "shop.requests.crm.retry"],
+        "created": ["shop.requests.crm", "shop.requests.crm.retry", "shop.requests.crm.replay"],
     }
     assert "nothing changed, version 2 stays in force" in shop.run("apply").out
 
