@@ -193,10 +193,9 @@ class StepWorker:
     async def _plan_for(self, records: list[Record]) -> Plan:
         plan = self._plans.current()
         newest = plan.version
-        for record in records:
-            for name, value in record.headers:
-                if name == names.CONFIG and value and len(value) < VERSION_DIGITS and value.isdigit():
-                    newest = max(newest, int(value))
+        for given in {value for record in records for name, value in record.headers if name == names.CONFIG}:
+            if given and len(given) < VERSION_DIGITS and given.isdigit():
+                newest = max(newest, int(given))
         if plan.version in (newest, self._deceived_at):
             return plan
         self._waits_for = f"version {newest} of the configuration"
