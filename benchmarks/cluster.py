@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 import urllib.request
@@ -20,6 +21,7 @@ import psutil
 from pipeline.app.declared import read_topology, read_workspace
 from pipeline.app.demo_workspace import demo_workspace
 from pipeline.app.local.kafka import LocalKafka, free_port
+from pipeline.app.local.tether import tethered
 from pipeline.declaration import config_records
 from pipeline.demo import shop_events
 from pipeline.model import ids
@@ -234,7 +236,10 @@ async def running(
     more = ("--prefix", cluster.prefix, "--name", name, "--home", str(cluster.home), "--port", str(port))
     log = (cluster.home / f"{name}.log").open("wb")
     process = await asyncio.create_subprocess_exec(
-        *wrap, sys.executable, *arguments, *more, stdout=log, stderr=log, env=dict(environment) if environment is not None else None
+        *tethered([*wrap, sys.executable, *arguments, *more], os.getpid()),
+        stdout=log,
+        stderr=log,
+        env=dict(environment) if environment is not None else None,
     )
     log.close()
     one = Running(process, port, cluster.home / f"{name}.log")

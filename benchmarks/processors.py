@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--schemas", type=int, default=0, help="how many of its track events the source has schemas for")
     parser.add_argument("--destinations", type=int, default=0, help="how many there are; each event goes to three")
     parser.add_argument("--stage", action="append", default=[], help="processor to run; all of the topology's unless given")
-    parser.add_argument("--wrap", default="", help="command that each process is started by, such as a profiler")
+    parser.add_argument("--wrap", default="", help="command with its path that each process is started by, such as a profiler")
     parser.add_argument("--json", action="store_true")
     given = vars(parser.parse_args())
     as_json, wrap, stages = given.pop("json"), given.pop("wrap").split(), tuple(given.pop("stage"))
