@@ -54,8 +54,8 @@ class Made(NamedTuple):
     on_end: Callable[[], None] = lambda: None
 
 
-OpenStore = Callable[[str, int], DedupStore]
-"""Opens the local dedup store of a group (without prefix) and partition."""
+OpenStore = Callable[[str, int, int], DedupStore]
+"""Opens the local dedup store of a group (without prefix) and partition, for a number of ids."""
 
 
 class Outside(NamedTuple):
@@ -162,7 +162,15 @@ class HostMaker:
             dedup: DedupState | None = None
             if "dedup" in processor.steps:
                 changelog = TopicPartition(topic_name(prefix, f"{processor.name}.dedup.changelog"), number)
-                dedup = DedupState(changelog, open_store=lambda: outside.open_store(name, number), reader=outside.broker.reader())
+                dedup = DedupState(
+                    changelog,
+                    processor=name,
+                    open_store=lambda: outside.open_store(name, number, processor.dedup_max_ids),
+                    broker=outside.broker,
+                    clock=outside.clock,
+                    metrics=outside.metrics,
+                    window_ms=processor.dedup_window_seconds * 1000,
+                )
                 self._dedup[name, number] = dedup
 
             def build(version: Workspace) -> tuple[tuple[str, Step], ...]:

@@ -153,6 +153,9 @@ def _step_faults(processor: Mapping[str, Any], rules: TopologyRules) -> Iterator
     enrichments = processor.get("enrichments", [])
     if enrichments and "enrich" not in steps:
         yield Fault(("enrichments",), "nothing runs them", "add the step enrich", key=True)
+    for setting in ("dedup_window_seconds", "dedup_max_ids"):
+        if setting in processor and "dedup" not in steps:
+            yield Fault((setting,), "nothing uses it", "add the step dedup, or remove it", key=True)
     yield from _name_faults("enrichments", "enrichment", enrichments, rules.enrichments)
 
 

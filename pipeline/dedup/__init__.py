@@ -9,6 +9,6 @@ The state is given in as one function; `window` says what its changelog looks li
 from __future__ import annotations
 
 from pipeline.dedup.step import create_dedup, digest
-from pipeline.dedup.window import UNKNOWN_OFFSET, Entry, is_duplicate, pack, unpack
+from pipeline.dedup.window import UNKNOWN_OFFSET, Coverage, coverage, is_duplicate, pack, unpack
 
-__all__ = ["UNKNOWN_OFFSET", "Entry", "create_dedup", "digest", "is_duplicate", "pack", "unpack"]
+__all__ = ["UNKNOWN_OFFSET", "Coverage", "coverage", "create_dedup", "digest", "is_duplicate", "pack", "unpack"]

@@ -9,9 +9,7 @@ from typing import Final
 from pipeline.model import headers
 from pipeline.model.outcomes import Drop, Outcome, Step
 from pipeline.model.record import Message, Record
-
-DIGEST_BYTES: Final = 16
-"""Two of 50 million messages share a digest with a probability of 4 in 10^24."""
+from pipeline.ports.store import DIGEST_BYTES
 
 _OFFSET_DIGITS: Final = 19
 

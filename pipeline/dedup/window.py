@@ -8,32 +8,36 @@ distance from that offset, and for each entry 16 bytes with its digest. Version 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping
+from itertools import chain
 from typing import Final, NamedTuple
 
-from pipeline.dedup.step import DIGEST_BYTES
+import numpy as np
 
+from pipeline.ports.store import DIGEST_BYTES, Block
+
+DAY_MS: Final = 24 * 3_600_000
+"""The shortest window that lets nobody be warned."""
 _WITHOUT_OFFSETS: Final = 1
 _VERSION: Final = 2
 _HEADS: Final = {_WITHOUT_OFFSETS: struct.Struct(">Bq"), _VERSION: struct.Struct(">Bqq")}
 _DISTANCE_BYTES: Final = 4
+_MOST: Final = 2**62
 _FARTHEST: Final = 2 ** (8 * _DISTANCE_BYTES) - 1
 UNKNOWN_OFFSET: Final = -1
 """The offset of an entry that was written before offsets were kept."""
 
 
-class Entry(NamedTuple):
-    """One message that was seen.
+class Coverage(NamedTuple):
+    """How much of its window a partition's dedup state really knows.
 
     Attributes:
-        digest: 16 bytes.
-        first_seen_ms: When its first copy was appended, milliseconds since the epoch.
-        offset: Where its first copy lies in its partition of the input, or UNKNOWN_OFFSET.
+        seconds: The stretch up to now of which every id is known; at most the window.
+        short: Whether that is less than the window, or less than a day.
     """
 
-    digest: bytes
-    first_seen_ms: int
-    offset: int
+    seconds: float
+    short: bool
 
 
 def is_duplicate(first_seen_ms: int, now_ms: int, window_ms: int) -> bool:
@@ -50,11 +54,26 @@ def is_duplicate(first_seen_ms: int, now_ms: int, window_ms: int) -> bool:
     return now_ms - first_seen_ms < window_ms
 
 
-def pack(entries: Sequence[tuple[bytes, int, int]]) -> bytes:
+def coverage(covered_since_ms: int, now_ms: int, window_ms: int) -> Coverage:
+    """Say how much of the window is known.
+
+    Args:
+        covered_since_ms: Time up to which ids may be missing, milliseconds since the epoch; 0 where none are.
+        now_ms: Broker time of the newest record.
+        window_ms: How long a message is to be remembered.
+
+    Returns:
+        The stretch, and whether somebody should be told.
+    """
+    known_ms = window_ms if not covered_since_ms else max(0, min(window_ms, now_ms - covered_since_ms))
+    return Coverage(known_ms / 1000, known_ms < max(window_ms, DAY_MS))
+
+
+def pack(entries: Mapping[bytes, tuple[int, int]]) -> bytes:
     """Write the entries of one transaction as one changelog record.
 
     Args:
-        entries: Digests of 16 bytes with their times in milliseconds since the epoch and their offsets, in any order.
+        entries: For each digest of 16 bytes the time in milliseconds since the epoch, and the offset.
 
     Returns:
         17 bytes and 24 for each entry.
@@ -62,19 +81,18 @@ def pack(entries: Sequence[tuple[bytes, int, int]]) -> bytes:
     Raises:
         ValueError: A digest has another length, the times lie more than 49 days apart, or the offsets more than 4 billion.
     """
-    names, times, offsets = zip(*entries, strict=True) if entries else ((), (), ())
-    earliest, lowest = min(times, default=0), min(offsets, default=0)
-    if entries and max(times) - earliest > _FARTHEST:
-        raise ValueError("the times of one transaction lie more than 49 days apart")
-    if entries and max(offsets) - lowest > _FARTHEST:
-        raise ValueError("the offsets of one transaction lie more than 4 billion apart")
-    if any(len(name) != DIGEST_BYTES for name in names):
+    names = b"".join(entries)
+    if len(names) != DIGEST_BYTES * len(entries) or any(len(name) != DIGEST_BYTES for name in entries):
         raise ValueError(f"a digest has {DIGEST_BYTES} bytes")
-    distances = struct.pack(f">{2 * len(names)}I", *(time - earliest for time in times), *(offset - lowest for offset in offsets))
-    return b"".join((_HEADS[_VERSION].pack(_VERSION, earliest, lowest), distances, *names))
+    places = np.fromiter(chain.from_iterable(entries.values()), np.int64, 2 * len(entries)).reshape(-1, 2)
+    lowest = places.min(axis=0, initial=_MOST)
+    distances = places - lowest
+    if (distances > _FARTHEST).any():
+        raise ValueError("the times of one transaction lie more than 49 days apart, or its offsets more than 4 billion")
+    return b"".join((_HEADS[_VERSION].pack(_VERSION, *lowest.tolist()), distances.T.astype(">u4").tobytes(), names))
 
 
-def unpack(value: bytes) -> list[Entry]:
+def unpack(value: bytes) -> Block:
     """Read a changelog record.
 
     Args:
@@ -93,10 +111,9 @@ def unpack(value: bytes) -> list[Entry]:
     count, rest = divmod(len(value) - head.size, columns * _DISTANCE_BYTES + DIGEST_BYTES)
     if rest:
         raise ValueError("the dedup changelog record is cut off")
-    _, earliest, *lowest = head.unpack_from(value)
-    distances = struct.unpack_from(f">{columns * count}I", value, head.size)
-    times = [earliest + distance for distance in distances[:count]]
-    offsets = [lowest[0] + distance for distance in distances[count:]] if lowest else [UNKNOWN_OFFSET] * count
-    start = head.size + columns * count * _DISTANCE_BYTES
-    names = [value[place : place + DIGEST_BYTES] for place in range(start, len(value), DIGEST_BYTES)]
-    return list(map(Entry, names, times, offsets))
+    _, *lowest = head.unpack_from(value)
+    places = np.full((count, 2), UNKNOWN_OFFSET, np.int64)
+    for column, least in enumerate(lowest):
+        places[:, column] = np.frombuffer(value, ">u4", count, head.size + column * count * _DISTANCE_BYTES)
+        places[:, column] += least
+    return Block(value[len(value) - count * DIGEST_BYTES :], places)

@@ -79,6 +79,21 @@ _METRICS: Final = (
     Metric("headrace_disk_free_bytes", "gauge", ("folder",), "Room on the disk of local state, or of a lake (the id of the storage)."),
     Metric("headrace_processor_stopped", "gauge", ("processor",), "1 while the breaker keeps a processor stopped because its steps crash."),
     Metric("headrace_source_throttled", "gauge", ("processor", "source"), "1 while a source goes to dead letters because its records crash."),
+    Metric("headrace_dedup_ids", "gauge", ("processor", "partition"), "Message ids that dedup holds, those about to be forgotten among them."),
+    Metric(
+        "headrace_dedup_window_seconds",
+        "gauge",
+        ("processor", "partition"),
+        "Stretch up to now of which dedup knows every message; less than its window after overload or a loss of its changelog.",
+    ),
+    Metric("headrace_dedup_window_short", "gauge", ("processor", "partition"), "1 while that is less than the declared window, or less than a day."),
+    Metric("headrace_dedup_restored_ids", "gauge", ("processor", "partition"), "Message ids read from the changelog at the last assignment, so far."),
+    Metric(
+        "headrace_dedup_rebuilds_total",
+        "counter",
+        ("processor", "cause"),
+        "Local dedup stores that were refused and rebuilt: damaged (or of another format), foreign (of another changelog, or of one that was cut).",
+    ),
     Metric("headrace_config_version", "gauge", ("processor",), "Version of the configuration that the processor knows; 0 before the first."),
 )
 

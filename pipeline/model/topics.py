@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 from pipeline.model import limits
@@ -15,6 +16,10 @@ RETRY_DELAYS: Final[Mapping[str, int]] = {"10s": 10_000, "1m": 60_000, "5m": 300
 
 DEAD_LETTERS_MS: Final = 30 * _DAY
 """How long dead letters are kept."""
+
+DEDUP_WINDOW_SECONDS: Final = 24 * 3600
+"""How long messages are remembered, unless the topology says otherwise."""
+DEDUP_CHANGELOG: Final = "{processor}.dedup.changelog"
 
 EVENT_PARTITIONS: Final = 4
 """Partitions of every topic that holds events, unless the topology says otherwise."""
@@ -78,7 +83,7 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic("blocked", "as raw", "what a tracking plan or a privacy rule held back", partitions=1, retention_ms=30 * _DAY),
     Topic("config", "version and object", "what the workspace declares", partitions=1, cleanup="compact"),
     Topic("jobs", "kind and id", "replay jobs, what is wanted of them, and groups held back for a reset", partitions=1, cleanup="compact"),
-    Topic("{processor}.dedup.changelog", "none", "packed ids that one transaction added", retention_ms=36 * _HOUR),
+    Topic(DEDUP_CHANGELOG, "none", "packed ids that one transaction added", retention_ms=36 * _HOUR),
 )
 
 DEAD_STAGES: Final = ("ingest", "validate", "enrich", "filter", "translate", "deliver", "lake")
@@ -112,6 +117,7 @@ def declared_topics(
     destinations: Iterable[str],
     storages: Iterable[str] = (),
     dedup_processors: Iterable[str],
+    dedup_windows: Mapping[str, int] = MappingProxyType({}),
     ordered: Iterable[str] = (),
     partitions: int = EVENT_PARTITIONS,
 ) -> Iterator[Declared]:
@@ -122,6 +128,7 @@ def declared_topics(
         destinations: Ids of its destinations.
         storages: Ids of its storages.
         dedup_processors: Names of the processors that keep dedup state.
+        dedup_windows: How long each of them remembers a message, in seconds, by name; a day where it is not named.
         ordered: Ids of the destinations that keep the order of each user.
         partitions: Partitions of the topics that hold events.
 
@@ -147,14 +154,19 @@ def declared_topics(
             values = tuple(ordered)
         for value in values:
             name = topic.name.replace(place, value) if place else topic.name
-            yield Declared(topic_name(prefix, name), partitions if topic.partitions == "events" else topic.partitions, topic_settings(topic))
+            yield Declared(
+                topic_name(prefix, name),
+                partitions if topic.partitions == "events" else topic.partitions,
+                topic_settings(topic, dedup_windows.get(value)),
+            )
 
 
-def topic_settings(topic: Topic) -> dict[str, str]:
+def topic_settings(topic: Topic, window_seconds: int | None = None) -> dict[str, str]:
     """Give Kafka's settings of a topic.
 
     Args:
         topic: A row of the table.
+        window_seconds: For a dedup changelog, how long messages are remembered; None for a day.
 
     Returns:
         Setting names and values as text.
@@ -165,7 +177,11 @@ def topic_settings(topic: Topic) -> dict[str, str]:
         "message.timestamp.type": "LogAppendTime",
     }
     if topic.cleanup == "delete":
-        settings["retention.ms"] = str(topic.retention_ms)
+        retention_ms = topic.retention_ms
+        if topic.name == DEDUP_CHANGELOG:
+            retention_ms = max(_HOUR, (window_seconds or DEDUP_WINDOW_SECONDS) * 1500)
+            settings["segment.ms"] = str(retention_ms // 36)  # a broker deletes whole segments, and a rebuild reads what is not yet deleted
+        settings["retention.ms"] = str(retention_ms)
         if topic.retention_bytes >= 0:  # else the cluster's own default: none on most, a cap of the disk on a local run
             settings["retention.bytes"] = str(topic.retention_bytes)
     if topic.segment_bytes >= 0:

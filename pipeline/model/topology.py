@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pipeline.model.topics import EVENT_PARTITIONS
+from pipeline.model.topics import DEDUP_WINDOW_SECONDS, EVENT_PARTITIONS
 
 Kind = Literal["steps", "deliver", "retry", "lake", "replay"]
 """How a processor runs: pure steps in transactions, HTTP delivery, the retry delays, a lake sink, or replay jobs."""
@@ -28,6 +28,8 @@ class Processor:
         enrichments: Names of the enrichments in order, for a processor with the step `enrich`.
         process: Name of the process that hosts it on one machine; processors with the same name share one.
         commit_interval_ms: Longest time that a transaction stays open under load, in milliseconds.
+        dedup_window_seconds: How long the step `dedup` remembers a message.
+        dedup_max_ids: Most messages that it remembers in one partition; beyond it the oldest are forgotten.
     """
 
     name: str
@@ -39,6 +41,8 @@ class Processor:
     enrichments: tuple[str, ...] = ()
     process: str = ""
     commit_interval_ms: int = 100
+    dedup_window_seconds: int = DEDUP_WINDOW_SECONDS
+    dedup_max_ids: int = 12_500_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +52,8 @@ class Topology:
     name: str
     processors: Mapping[str, Processor]
     partitions: int = EVENT_PARTITIONS
+
+    @property
+    def dedup_windows(self) -> dict[str, int]:
+        """How long each processor with dedup state remembers a message, in seconds, by name."""
+        return {one.name: one.dedup_window_seconds for one in self.processors.values() if "dedup" in one.steps}

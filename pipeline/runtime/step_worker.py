@@ -41,8 +41,12 @@ class PartitionState(Protocol):
 
     restored: int
 
-    async def restore(self) -> None:
-        """Catch up with the changelog; called after fencing."""
+    async def restore(self, *, resumed: bool) -> None:
+        """Catch up with the changelog; called after fencing.
+
+        Args:
+            resumed: Whether the group has worked on the input before.
+        """
         ...
 
     def changes(self) -> list[Output]:
@@ -131,7 +135,7 @@ class StepWorker:
         offset = start_offset(committed, bounds)
         self._breaker.restore(committed.metadata if committed is not None else "")
         if self._state is not None:
-            await self._state.restore()
+            await self._state.restore(resumed=committed is not None)
         self._done = offset
         return offset
 

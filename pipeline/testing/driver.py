@@ -129,8 +129,8 @@ class Driver:
         self._tasks = [asyncio.create_task(runner.run(), name=runner.processor.name) for runner in self._runners]
         self._following = [asyncio.create_task(self._configuration.run()), asyncio.create_task(self._jobs.run())]
 
-    def _open_store(self, group: str, partition: int) -> MemoryDedupStore:
-        return self._stores.setdefault((group, partition), MemoryDedupStore())
+    def _open_store(self, group: str, partition: int, max_ids: int) -> MemoryDedupStore:
+        return self._stores.setdefault((group, partition), MemoryDedupStore(max_ids))
 
     def __enter__(self) -> Self:
         """Give the driver."""
@@ -169,7 +169,7 @@ class Driver:
         """
         if workspace.name != self._prefix:
             raise ValueError(f"the workspace is {self._prefix}, not {workspace.name}")
-        dedup = [processor.name for processor in self.topology.processors.values() if "dedup" in processor.steps]
+        dedup = self.topology.dedup_windows
         ordered = [one.id for one in workspace.destinations.values() if one.order == "user"]
         for topic in declared_topics(
             self._prefix,

@@ -76,7 +76,8 @@ def state_first() -> None:
 
     def broken(self: DedupState) -> list[Output]:
         if self._store is not None:
-            self._store.add(self._entries(), self._store.changelog_offset())
+            self._store.add(self._overlay, self._store.changelog_offset())
+            self._store.flush()
         return changes(self)
 
     _replace(DedupState, changes=broken)
@@ -85,10 +86,11 @@ def state_first() -> None:
 def unrestored() -> None:
     """Begin with an empty store after a hand-over, without reading the changelog."""
 
-    async def broken(self: DedupState) -> None:
+    async def broken(self: DedupState, *, resumed: bool) -> None:
+        del resumed
         self._overlay.clear()
         self._store = self._open_store()
-        self._store.expire(2**62)
+        self._store.clear()
 
     _replace(DedupState, restore=broken)
 
@@ -144,7 +146,7 @@ def reused() -> None:
 def wall_clock() -> None:
     """Let dedup go by the member's own clock instead of the broker's time."""
     seen = DedupState.seen
-    _replace(DedupState, seen=lambda self, digest, _at_ms, offset: seen(self, digest, time.time_ns() // 1_000_000, offset))
+    _replace(DedupState, seen=lambda self, digest, _at_ms, *rest: seen(self, digest, time.time_ns() // 1_000_000, *rest))
 
 
 def deaf() -> None:

@@ -90,8 +90,8 @@ def in_restore(number: int) -> None:
     """Part of the changelog has been read into the local state."""
     point, restore = _exit_at(max(1, number // 8)), DedupState.restore
 
-    async def wrapped(self: DedupState) -> None:
-        restoring = asyncio.ensure_future(restore(self))
+    async def wrapped(self: DedupState, *, resumed: bool) -> None:
+        restoring = asyncio.ensure_future(restore(self, resumed=resumed))
         await asyncio.wait({restoring}, timeout=0.05)
         point()
         await restoring

@@ -31,7 +31,7 @@ from pipeline.runtime.judgement import Plan
 from pipeline.runtime.metrics.memory import MemoryMetrics
 from pipeline.runtime.partitions import PartitionHost
 from pipeline.runtime.step_worker import StepWorker
-from pipeline.runtime.stores.rocksdb import open_rocksdb_store
+from pipeline.runtime.stores.sorted_runs import SortedRunsStore
 from tests.faults.broken import BROKEN
 from tests.faults.failpoints import FAILPOINTS
 
@@ -125,7 +125,15 @@ def main(arguments: argparse.Namespace) -> None:
     def make_worker(partition: TopicPartition) -> StepWorker:
         number = partition.partition
         changelog = TopicPartition(f"{prefix}.split.dedup.changelog", number)
-        dedup = DedupState(changelog, open_store=lambda: open_rocksdb_store(state / str(number)), reader=broker.reader(), window_ms=WINDOW_MS)
+        dedup = DedupState(
+            changelog,
+            processor="split",
+            open_store=lambda: SortedRunsStore(state / str(number)),
+            broker=broker,
+            clock=SystemClock(),
+            metrics=MemoryMetrics(),
+            window_ms=WINDOW_MS,
+        )
         plan = Plan(
             prefix,
             1,

@@ -97,7 +97,7 @@ def topics_of(workspace: Workspace, topology: Topology) -> list[Declared]:
     Returns:
         The topics, with the workspace's prefix.
     """
-    dedup = [processor.name for processor in topology.processors.values() if "dedup" in processor.steps]
+    dedup = topology.dedup_windows
     ordered = [one.id for one in workspace.destinations.values() if one.order == "user"]
     return list(
         declared_topics(
@@ -105,6 +105,7 @@ def topics_of(workspace: Workspace, topology: Topology) -> list[Declared]:
             destinations=workspace.destinations,
             storages=workspace.storage,
             dedup_processors=dedup,
+            dedup_windows=dedup,
             ordered=ordered,
             partitions=topology.partitions,
         )

@@ -258,9 +258,9 @@ class _Finding:
                 for record in records:
                     for name, source in wanted.items():
                         if record.value is not None and record.value.find(name) >= 0:
-                            entry = next((one for one in unpack(record.value) if one.digest == name), None)
+                            entry = unpack(record.value).seen(name)
                             offset = entry.offset if entry is not None and entry.offset >= 0 else None
-                            found = await self._at(Seen(partition, offset, entry.first_seen_ms), source) if entry is not None else None
+                            found = await self._at(Seen(partition, offset, entry.at_ms), source) if entry is not None else None
                             if found is not None:
                                 self._evidence.source = source
                                 self._evidence.searched.append(f"{topic}/{partition}: source {source}, raw/{found.partition}/{found.offset}")

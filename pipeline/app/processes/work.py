@@ -26,7 +26,7 @@ from pipeline.runtime.metrics.prometheus import PrometheusMetrics
 from pipeline.runtime.processors import ProcessorRunner
 from pipeline.runtime.replay.jobs import Jobs
 from pipeline.runtime.replay.runner import JobsRunner
-from pipeline.runtime.stores.rocksdb import open_rocksdb_store
+from pipeline.runtime.stores.sorted_runs import SortedRunsStore
 
 _log = logging.getLogger(__name__)
 
@@ -59,10 +59,10 @@ async def _work(options: ProcessOptions, name: str, processors: Sequence[str], s
     configuration = Configuration(broker, options.prefix, read_schema("workspace"))
     state = options.home / "state" / name
 
-    def store_path(group: str, partition: int) -> Path:
-        return state / group / str(partition)
+    def open_store(group: str, partition: int, max_ids: int) -> SortedRunsStore:
+        return SortedRunsStore(state / group / str(partition), max_ids)
 
-    outside = Outside(broker, clock, metrics, http, lambda group, partition: open_rocksdb_store(store_path(group, partition)), options.time_scale)
+    outside = Outside(broker, clock, metrics, http, open_store, options.time_scale)
     judging = judges(options)
     maker = HostMaker(judging, configuration, outside)
     jobs = Jobs(broker, options.prefix, clock)

@@ -1,1 +1,1 @@
-"""Adapters of the state port: RocksDB, and one in memory under the same contract suite."""
+"""Adapters of the state port: sorted runs on disk, and one in memory under the same contract suite."""

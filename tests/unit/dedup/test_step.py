@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.dedup import UNKNOWN_OFFSET, create_dedup, digest, is_duplicate, pack, unpack
+from pipeline.dedup import UNKNOWN_OFFSET, coverage, create_dedup, digest, is_duplicate, pack, unpack
 from pipeline.model.outcomes import Drop
 from pipeline.model.record import Message, Record
 
@@ -20,10 +20,9 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["messageId", "type", "x"]) | st.text(), inner, max_size=4),
     max_leaves=12,
 )
-ENTRIES = st.lists(
-    st.tuples(
-        st.binary(min_size=16, max_size=16), st.integers(1_700_000_000_000, 1_700_000_000_000 + 2**32 - 1), st.integers(2**40, 2**40 + 2**32 - 1)
-    ),
+ENTRIES = st.dictionaries(
+    st.binary(min_size=16, max_size=16),
+    st.tuples(st.integers(1_700_000_000_000, 1_700_000_000_000 + 2**32 - 1), st.integers(2**40, 2**40 + 2**32 - 1)),
     max_size=20,
 )
 HOUR = 3_600_000
@@ -77,32 +76,46 @@ def test_no_value_makes_it_raise(body: object) -> None:
 
 
 @given(ENTRIES)
-def test_changelog_round_trip(entries: list[tuple[bytes, int, int]]) -> None:
+def test_changelog_round_trip(entries: dict[bytes, tuple[int, int]]) -> None:
     """What one transaction remembered is read back as it was, in 24 bytes an entry."""
     packed = pack(entries)
-    assert unpack(packed) == entries
+    digests, places = unpack(packed)
+    assert (b"".join(entries), [list(place) for place in entries.values()]) == (digests, places.tolist())
+    assert all(place == unpack(packed).seen(name) for name, place in entries.items())
+    assert unpack(packed).seen(b"another digest..") is None
     assert len(packed) == 17 + 24 * len(entries)
 
 
 def test_changelog_refuses_what_it_does_not_know() -> None:
     """Another version, a cut-off record, a digest of another length and times or offsets too far apart are refused."""
-    whole = pack([(b"d" * 16, 5, 7)])
+    whole = pack({b"d" * 16: (5, 7)})
     for value in (b"", b"\x03" + whole[1:], whole[:-1]):
         assert _refuses(partial(unpack, value))
-    assert _refuses(partial(pack, [(b"short", 5, 7)]))
-    assert _refuses(partial(pack, [(b"d" * 16, 0, 7), (b"e" * 16, 2**32, 8)]))
-    assert _refuses(partial(pack, [(b"d" * 16, 0, 7), (b"e" * 16, 1, 7 + 2**32)]))
+    assert _refuses(partial(pack, {b"short": (5, 7)}))
+    assert _refuses(partial(pack, {b"d" * 16: (0, 7), b"e" * 16: (2**32, 8)}))
+    assert _refuses(partial(pack, {b"d" * 16: (0, 7), b"e" * 16: (1, 7 + 2**32)}))
 
 
 def test_a_changelog_without_offsets_is_read() -> None:
     """Records of the first layout give their entries with an unknown offset."""
     record = b"\x01" + struct.pack(">q2I", 1_000, 0, 5) + b"d" * 16 + b"e" * 16
-    assert [(b"d" * 16, 1_000, UNKNOWN_OFFSET), (b"e" * 16, 1_005, UNKNOWN_OFFSET)] == unpack(record)
+    digests, places = unpack(record)
+    assert (b"d" * 16 + b"e" * 16, [[1_000, UNKNOWN_OFFSET], [1_005, UNKNOWN_OFFSET]]) == (digests, places.tolist())
 
 
 def test_a_clock_that_goes_back_changes_nothing() -> None:
     """A copy that an earlier clock appended is a duplicate too."""
     assert is_duplicate(first_seen_ms=10, now_ms=5, window_ms=1)
+
+
+def test_coverage_is_the_stretch_that_is_known() -> None:
+    """Nothing missing covers the window; else what lies after the gap, at most the window. Less than the window or a day is short."""
+    assert (86_400, False) == coverage(0, 5, 24 * HOUR)
+    assert (3_600, True) == coverage(0, 5, HOUR)
+    assert (60, True) == coverage(1_000, 61_000, 24 * HOUR)
+    assert (86_400, False) == coverage(1_000, 1_000 + 24 * HOUR, 24 * HOUR)
+    assert (86_400, True) == coverage(1_000, 1_000 + 24 * HOUR, 48 * HOUR)
+    assert (0, True) == coverage(9_000, 5_000, 24 * HOUR)
 
 
 def _refuses(call: Callable[[], object]) -> bool:

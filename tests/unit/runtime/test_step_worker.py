@@ -113,7 +113,7 @@ class _State:
     def __init__(self, log: list[str]) -> None:
         self._log = log
 
-    async def restore(self) -> None:
+    async def restore(self, *, resumed: bool) -> None:
         self._log.append("restore")
 
     def changes(self) -> list[Output]:

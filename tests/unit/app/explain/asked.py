@@ -38,9 +38,10 @@ def explainer(driver: Driver, *, secrets: Mapping[str, str] | None = None, answe
             return [], 0
         found = []
         for (_, partition), store in driver._stores.items():
-            seen = store.seen([digest])[0]
+            seen = store.seen(digest)
             if seen is not None:
-                found.append(Seen(partition, seen.offset, seen.at_ms))
+                at_ms, offset = seen
+                found.append(Seen(partition, offset, at_ms))
         return found, 1
 
     return Explainer(
