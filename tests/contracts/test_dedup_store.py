@@ -115,6 +115,15 @@ def test_beyond_its_bound_it_forgets_the_oldest(make: Callable[[int], DedupStore
     assert store.seen(name(0)) is None
 
 
+def test_one_transaction_may_be_larger_than_the_bound(make: Callable[[int], DedupStore]) -> None:
+    """What came last in it is known, what came first is forgotten."""
+    store = make(2_400)
+    store.add({name(number): (number + 1, number) for number in range(10_000)}, 1)
+    assert all(store.seen(name(number)) == (number + 1, number) for number in range(8_000, 10_000))
+    assert store.seen(name(0)) is None
+    assert 7_500 < store.covered_since_ms() < 8_000
+
+
 def test_what_is_missing_for_another_reason_is_kept(store: DedupStore) -> None:
     """The latest time up to which something may be missing counts."""
     store.missing_until(7)

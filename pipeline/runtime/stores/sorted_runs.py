@@ -29,7 +29,7 @@ import orjson
 from numpy.typing import NDArray
 
 from pipeline.ports.broker import Uncertain
-from pipeline.ports.store import Block, StoreRefused
+from pipeline.ports.store import DIGEST_BYTES, Block, StoreRefused
 from pipeline.runtime.stores.segment import CHUNK_IDS, Segment, SegmentWriter, sorted_block, words
 
 MAX_IDS: Final = 12_500_000
@@ -45,6 +45,7 @@ _POSITIONS_PER_ID: Final = 14
 """Filter bits for each id of a group; with four of them set 0.4 % of the ids that a group does not have are looked for in it all the same."""
 _UNFILTERED_IDS: Final = 100_000
 """Up to here every segment is asked: the filter would cost a small store more memory than it saves time."""
+_TOUCHED_WORDS: Final = 1 << 20
 _FLUSH_MS: Final = 3_600_000
 """What is older than this against the newest is written, so that the changelog never forgets what a quiet store has in memory only."""
 _WORDS: Final = struct.Struct(">4I")
@@ -120,7 +121,7 @@ class SortedRunsStore:
         else:
             self._write_manifest()
         if self._disk_ids > _UNFILTERED_IDS:
-            self._make_filter()
+            yield from self._make_filter()
         for group in self._groups:
             for segment in group.segments:
                 for rows in segment.load():
@@ -226,10 +227,19 @@ class SortedRunsStore:
 
     def _flush(self) -> None:
         values = np.fromiter(chain.from_iterable(self._tail.values()), np.int64, 2 * len(self._tail)).reshape(-1, 2)
-        block = sorted_block([*self._blocks, Block(b"".join(self._tail), values)])
+        digests = b"".join([*(block.digests for block in self._blocks), *self._tail])
+        places = np.concatenate([*(block.places for block in self._blocks), values])
         self._blocks, self._blocks_ids = [], 0
         self._tail = {}
         self._tail_since_ms = 0
+        for start in range(0, len(places), self._run_ids):  # a bound smaller than a transaction takes its oldest first, too
+            end = start + self._run_ids
+            self._append(sorted_block([Block(digests[DIGEST_BYTES * start : DIGEST_BYTES * end], places[start:end])]))
+        self._write_manifest()
+        for _ in range(2):  # as many steps as keep up with a rebuild, which does nothing but this
+            self._work_on()
+
+    def _append(self, block: Block) -> None:
         group = self._growing()
         segment = self._write_segment(block)
         for rows in segment.load():
@@ -237,9 +247,6 @@ class SortedRunsStore:
         group.segments.append(segment)
         self._disk_ids += segment.ids
         self._bound()
-        self._write_manifest()
-        for _ in range(2):  # as many steps as keep up with a rebuild, which does nothing but this
-            self._work_on()
 
     def _growing(self) -> _Group:
         last = self._groups[-1] if self._groups else None
@@ -293,13 +300,17 @@ class SortedRunsStore:
         if self._upkeep is not None and next(self._upkeep, self) is self:
             self._upkeep, self._merged_bit = None, -1
 
-    def _make_filter(self) -> None:
-        self._filter = np.zeros(self._words, np.uint32)
-        self._view = self._filter.data
+    def _make_filter(self) -> Iterator[None]:
+        """Make an empty filter, touching its memory a little at a time: a first touch clears up to 2 MB, and hashes touch all of it at once."""
+        made = np.zeros(self._words, np.uint32)
+        for start in range(0, self._words, _TOUCHED_WORDS):
+            made[start : start + _TOUCHED_WORDS] = 0
+            yield
+        self._filter, self._view = made, made.data
 
     def _fill_filter(self) -> Generator[None]:
-        """Make the filter for what is there; a little at a time, as the first touch of its memory costs the most."""
-        self._make_filter()
+        """Make the filter for what is there, a little at a time."""
+        yield from self._make_filter()
         for group in list(self._groups):
             for segment in list(group.segments):
                 for first in range(0, 65_536, 4096):
