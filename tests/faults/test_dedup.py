@@ -1,4 +1,4 @@
-"""Dedup on a real broker: local state that is lost or spoiled (T22), both ends of the window and of its bound (T23), many copies at once (T24)."""
+"""Dedup on a real broker: lost or spoiled local state, both ends of the window and of its bound, many copies at once (tests T22 to T24)."""
 
 from __future__ import annotations
 
@@ -213,7 +213,7 @@ def _of_rocksdb(folder: Path) -> None:
 async def test_lost_or_spoiled_state_is_rebuilt_before_the_first_message(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None], refused: int, *, broken: bool
 ) -> None:
-    """Whatever became of the local files, second copies are dropped; a build that reads such files as empty lets them through (T22)."""
+    """Whatever became of the local files, second copies are dropped; a build that reads such files as empty lets them through."""
     await bench.send(messages(0, 2_000))
     await bench.work()
     damage(bench.folder)
@@ -230,7 +230,7 @@ async def test_lost_or_spoiled_state_is_rebuilt_before_the_first_message(
 
 
 async def test_a_changelog_that_was_cut_is_told(bench: Bench) -> None:
-    """A store whose changelog was cut under it cannot be proven: it is refused, and the window is said to be short; nothing new is dropped (T22)."""
+    """A store whose changelog was cut under it cannot be proven: it is refused, and the window is said to be short; nothing new is dropped."""
     await bench.send(messages(0, 1_000))
     await bench.work()
     admin = AIOKafkaAdminClient(bootstrap_servers=bench.bootstrap)
@@ -267,7 +267,7 @@ async def test_a_commit_that_failed_leaves_nothing_in_the_store(bench: Bench, mo
 
 @pytest.mark.parametrize("broken", [None, True, False])
 async def test_both_ends_of_the_window(bench: Bench, monkeypatch: pytest.MonkeyPatch, broken: bool | None) -> None:  # noqa: FBT001 (a parameter)
-    """A copy one second before the window's end is dropped, one second after it passes; a build without a window is found out (T23)."""
+    """A copy one second before the window's end is dropped, one second after it passes; a build without a window is found out."""
     if broken is not None:
         monkeypatch.setattr(dedup_state, "is_duplicate", lambda *_: broken)
     await bench.send(["early", "late"])
@@ -280,7 +280,7 @@ async def test_both_ends_of_the_window(bench: Bench, monkeypatch: pytest.MonkeyP
 
 
 async def test_at_its_bound_the_oldest_are_forgotten(bench: Bench) -> None:
-    """With room for 2,400 of 10,000 unique ids none is dropped; the newest are still known, the oldest are not, and a metric says so (T23)."""
+    """With room for 2,400 of 10,000 unique ids none is dropped; the newest are still known, the oldest are not, and a metric says so."""
     for first in range(0, 10_000, 500):
         await bench.send(messages(first, first + 500), at_ms=AT_MS + first)
     await bench.work(max_ids=2_400)
@@ -295,7 +295,7 @@ async def test_at_its_bound_the_oldest_are_forgotten(bench: Bench) -> None:
 
 
 async def test_many_copies_pass_once_for_each_source(bench: Bench) -> None:
-    """Thousands of copies of one message from ten connections pass once; the same id in another source is another message (T24)."""
+    """Thousands of copies of one message from ten connections pass once; the same id in another source is another message."""
     await asyncio.gather(
         bench.send(["same"] * COPIES, connections=10),
         bench.send(["same"] * (COPIES // 10), source="app", connections=2),
