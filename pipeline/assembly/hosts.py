@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from pipeline.assembly.replay import build_replay_steps, replay_processor
 from pipeline.assembly.steps import Judges, build_steps
+from pipeline.dedup import create_dedup
 from pipeline.destinations.declaration import secret_settings
 from pipeline.model.outcomes import Step
 from pipeline.model.record import TopicPartition
@@ -29,7 +30,7 @@ from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings
 from pipeline.runtime.delivery_order import HeldTopic
 from pipeline.runtime.inbox import INBOX_BYTES
 from pipeline.runtime.partitions import PartitionHost, PartitionWorker
-from pipeline.runtime.plans import ConfiguredPlans
+from pipeline.runtime.plans import ConfiguredPlans, PartitionPlans
 from pipeline.runtime.processors import group_name
 from pipeline.runtime.replay.worker import ReplayWorker
 from pipeline.runtime.retry import RetryWorker
@@ -155,6 +156,10 @@ class HostMaker:
     def _steps(self, processor: Processor, instance: str, workspace: Workspace, name: str) -> Made:
         outside, prefix = self._outside, workspace.name
 
+        def build(version: Workspace) -> tuple[tuple[str, Step], ...]:
+            return build_steps(processor, instance, version, self._judges, None, left_out=("dedup",))
+
+        plans = ConfiguredPlans(processor, self._configuration, build, instance)
         suspicions: dict[TopicPartition, Suspicion] = defaultdict(Suspicion)
 
         def make_worker(partition: TopicPartition) -> StepWorker:
@@ -173,16 +178,13 @@ class HostMaker:
                 )
                 self._dedup[name, number] = dedup
 
-            def build(version: Workspace) -> tuple[tuple[str, Step], ...]:
-                return build_steps(processor, instance, version, self._judges, dedup)
-
             return StepWorker(
                 partition,
                 processor=name,
                 group=topic_name(prefix, name),
                 prefix=prefix,
                 transactions=outside.broker.transactions(f"{prefix}-{name}-{processor.input}-{number}"),
-                plans=ConfiguredPlans(processor, self._configuration, build, instance),
+                plans=plans if dedup is None else PartitionPlans(plans, processor.steps, ("dedup", create_dedup(dedup.seen))),
                 state=dedup,
                 clock=outside.clock,
                 metrics=outside.metrics,

@@ -15,6 +15,7 @@ import orjson
 from pipeline.declaration.objects import object_data, workspace_of
 from pipeline.declaration.problems import path_text
 from pipeline.declaration.shape import shape_faults
+from pipeline.model import limits
 from pipeline.model.workspace import Workspace
 
 COMMIT: Final = "commit"
@@ -81,6 +82,7 @@ class ConfigFold:
         committed_at_ms: When it was written, milliseconds since the epoch; 0 before the first.
         newest: Highest version that has a commit record, sound or not; 0 before the first. The next one to write is one higher.
         parkings: The last command to park or resume, by destination id; a new mapping after each command.
+        bytes: Size of the version that `workspace` is, 0 before the first.
         refused: Why versions were passed over, by version, newest last; the last good one stays in force.
     """
 
@@ -94,9 +96,16 @@ class ConfigFold:
         self.committed_at_ms = 0
         self.newest = 0
         self.refused: dict[int, str] = {}
+        self.bytes = 0
         self.parkings: Mapping[str, Parking] = {}
         self._schema = schema
         self._open: dict[int, dict[str, bytes]] = {}
+        self._sizes: dict[int, int] = {}
+
+    @property
+    def open_bytes(self) -> int:
+        """Size of what was read of versions that have not ended yet."""
+        return sum(self._sizes.values())
 
     def take(self, key: bytes | None, value: bytes | None) -> bool:
         """Take the next record.
@@ -118,15 +127,24 @@ class ConfigFold:
             self._open.get(version, {}).pop(name, None)
             return False
         if name != COMMIT:
-            self._open.setdefault(version, {})[name] = value
+            self._keep(version, name, value)
             return False
         objects = self._open.pop(version, {})
-        for older in [one for one in self._open if one < version]:
-            del self._open[older]
+        size = self._sizes.pop(version, 0)
+        for older in [one for one in self._sizes if one < version]:
+            self._open.pop(older, None)
+            del self._sizes[older]
         self.newest = max(self.newest, version)
         if self.workspace is not None and version <= self.workspace.version:
             return False
-        return self._commit(version, objects, value)
+        return self._commit(version, objects, size, value)
+
+    def _keep(self, version: int, name: str, value: bytes) -> None:
+        self._sizes[version] = self._sizes.get(version, 0) + len(name) + len(value)
+        if self._sizes[version] > limits.CONFIG_BYTES:
+            self._open.pop(version, None)  # it will be refused: none of it is kept, however much comes
+        else:
+            self._open.setdefault(version, {})[name] = value
 
     def _park(self, destination: str, value: bytes | None) -> None:
         try:
@@ -136,7 +154,10 @@ class ConfigFold:
         at = said.get("at")
         self.parkings = {**self.parkings, destination: Parking(said.get("parked") is True, at if isinstance(at, int) else 0)}
 
-    def _commit(self, version: int, objects: Mapping[str, bytes], value: bytes) -> bool:
+    def _commit(self, version: int, objects: Mapping[str, bytes], size: int, value: bytes) -> bool:
+        if size > limits.CONFIG_BYTES:
+            self.refused[version] = f"it has {size} bytes, and {limits.CONFIG_BYTES} are the most"
+            return False
         try:
             commit = _object(value)
             data = _assembled(objects)
@@ -151,6 +172,7 @@ class ConfigFold:
             self.refused[version] = f"{path_text(faults[0].path)} {faults[0].message}".strip()
             return False
         self.workspace = workspace_of(data, version)
+        self.bytes = size
         at = commit.get("at")
         self.committed_at_ms = at if isinstance(at, int) else 0
         return True

@@ -99,6 +99,10 @@ def _empty(error: ValidationError) -> Iterator[Fault]:
     yield Fault(tuple(error.absolute_path), "must not be empty", _hint(error))
 
 
+def _too_many(error: ValidationError) -> Iterator[Fault]:
+    yield Fault(tuple(error.absolute_path), f"has {len(_instance(error))} entries, and {error.validator_value} are the most", _hint(error))
+
+
 def _bound(word: str) -> Callable[[ValidationError], Iterator[Fault]]:
     def say(error: ValidationError) -> Iterator[Fault]:
         yield Fault(tuple(error.absolute_path), f"{error.instance} is {word} {error.validator_value}", _hint(error))
@@ -118,6 +122,7 @@ _SAY: Final[Mapping[str, Callable[[ValidationError], Iterator[Fault]]]] = {
     "minimum": _bound("less than"),
     "exclusiveMinimum": _bound("not more than"),
     "maximum": _bound("more than"),
+    "maxItems": _too_many,
 }
 
 

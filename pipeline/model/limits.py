@@ -30,5 +30,7 @@ KEY_BYTES: Final = 8 * 1024
 """Longest key that a dead letter keeps."""
 DETAIL_BYTES: Final = 1024
 """Longest detail of a dead letter."""
+CONFIG_BYTES: Final = 8 * 1024 * 1024
+"""Largest version of the configuration, as records; every process keeps it and builds its steps from it."""
 ANSWER_BYTES: Final = 1024
 """How much of a destination's answer is kept."""

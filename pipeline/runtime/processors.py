@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from pipeline.model.topology import Processor
 from pipeline.model.workspace import Storage, Workspace
@@ -16,6 +17,8 @@ from pipeline.runtime.replay.jobs import Jobs
 
 _log = logging.getLogger(__name__)
 
+RETRY_SECONDS: Final = 10.0
+"""Wait before a member that could not be made is tried again."""
 MakeHost = Callable[[Processor, str, Workspace], PartitionHost]
 """Makes a group member: for the processor, the id of a destination or storage (empty for a single one), and the workspace."""
 
@@ -75,6 +78,7 @@ class ProcessorRunner:
         self._make_host = make_host
         self._jobs = jobs
         self._members: dict[str, _Member] = {}
+        self._unmade: dict[str, str] = {}
         self._changed = asyncio.Event()
         self._stopping = False
 
@@ -84,6 +88,7 @@ class ProcessorRunner:
         workspace = self._configuration.workspace
         return (
             workspace is not None
+            and not self._unmade
             and set(self._members) == set(self._wanted(workspace))
             and all(member.host.ready and not member.stopped for member in self._members.values())
         )
@@ -92,6 +97,11 @@ class ProcessorRunner:
     def stopped(self) -> dict[str, str]:
         """Why the breaker has stopped a member, by group name without prefix; empty where all work."""
         return {group_name(self.processor, instance): member.stopped for instance, member in self._members.items() if member.stopped}
+
+    @property
+    def unmade(self) -> dict[str, str]:
+        """Why a group has no member of the version in force, by group name without prefix; the last good one goes on where there was one."""
+        return {group_name(self.processor, instance): why for instance, why in self._unmade.items()}
 
     @property
     def members(self) -> Iterable[tuple[str, PartitionHost]]:
@@ -115,8 +125,11 @@ class ProcessorRunner:
                     await self._follow_configuration()
                 change = asyncio.create_task(self._changed.wait())
                 working = [member for member in self._members.values() if not member.stopped]
-                await asyncio.wait([change, *(member.task for member in working)], return_when=asyncio.FIRST_COMPLETED)
+                patience = RETRY_SECONDS if self._unmade else None
+                done, _ = await asyncio.wait([change, *(member.task for member in working)], timeout=patience, return_when=asyncio.FIRST_COMPLETED)
                 change.cancel()
+                if not done:
+                    self._changed.set()
                 for member in working:
                     if member.task.done():
                         self._ended(member)
@@ -148,10 +161,20 @@ class ProcessorRunner:
             for name, member in self._members.items()
             if name not in wanted or member.storage != storage.get(name) or (member.stopped and member.version != workspace.version)
         ]
-        await self._stop_members(outdated)
+        unmade = self._unmade
+        self._unmade = {}
+        made: dict[str, PartitionHost] = {}
         for instance in wanted:
+            if instance not in self._members or instance in outdated:
+                try:
+                    made[instance] = self._make_host(self.processor, instance, workspace)
+                except Exception as error:  # noqa: BLE001 (a secret or file that this machine lacks, say: nobody else has to stop for that)
+                    self._unmade[instance] = str(error)
+                    if unmade.get(instance) != str(error):
+                        _log.error("Group %s cannot work with version %d: %s", group_name(self.processor, instance), workspace.version, error)
+        await self._stop_members([instance for instance in outdated if instance not in self._unmade])
+        for instance, host in made.items():
             if instance not in self._members:
-                host = self._make_host(self.processor, instance, workspace)
                 task = asyncio.create_task(host.run(), name=host.group)
                 self._members[instance] = _Member(host, task, storage.get(instance), workspace.version)
                 _log.info("Group %s reads %s.", host.group, ", ".join(host.topics))

@@ -66,7 +66,7 @@ class Plans(Protocol):
     """Gives the steps for the newest configuration."""
 
     def current(self) -> Plan:
-        """Give the plan for the newest version known."""
+        """Give the newest plan that is ready."""
         ...
 
     async def at_least(self, version: int) -> Plan:
@@ -130,6 +130,7 @@ class StepWorker:
 
     async def open(self, read_committed: ReadCommitted, bounds: tuple[int, int]) -> int:
         """Fence a stale owner, read where to start, restore state."""
+        await self._plans.at_least(0)
         await self._transactions.start()
         committed = await read_committed()
         offset = start_offset(committed, bounds)

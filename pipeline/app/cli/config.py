@@ -8,12 +8,14 @@ from typing import NamedTuple
 import typer
 
 from pipeline.app.cli.cluster import connect, finish, read_config
+from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.options import BootstrapOption, JsonOption, WorkspaceOption, examples
 from pipeline.app.cli.output import say, say_json
 from pipeline.app.cli.topics import TopologyOption, create_missing, refuse_other_partitions
 from pipeline.app.declared import find_workspace, read_topology, read_workspace
 from pipeline.app.settings import read_settings
 from pipeline.declaration import config_records
+from pipeline.model.limits import CONFIG_BYTES
 from pipeline.model.record import Output
 from pipeline.model.topics import topic_name
 from pipeline.model.topology import Topology
@@ -76,8 +78,11 @@ async def publish(broker: Broker, declared: Workspace, topology: Topology, clock
 
     Raises:
         BrokerError: The cluster did not do it; nothing is in force that was not before, unless the error is `Uncertain`.
-        CommandError: A topic has another number of partitions.
+        CommandError: A topic has another number of partitions, or the workspace is too large.
     """
+    size = sum(len(key) + len(value) for key, value in config_records(declared, 0, at_ms=0))
+    if size > CONFIG_BYTES:
+        raise CommandError(f"the workspace has {size} bytes, and {CONFIG_BYTES} are the most: every process keeps all of it; nothing was applied")
     # Topics exist before a route names them.
     lines = await create_missing(broker.admin(), declared, topology)
     refuse_other_partitions(lines)

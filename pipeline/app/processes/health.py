@@ -88,6 +88,7 @@ class Health:
         troubles = [
             self._full,
             *stopped.values(),
+            *(f"{group}: {why}" for each in self._runners if isinstance(each, ProcessorRunner) for group, why in each.unmade.items()),
             *(f"{group}: {host.trouble}" for group, host in self._members if host.trouble and group not in stopped),
         ]
         told = "; ".join(trouble for trouble in troubles if trouble)

@@ -159,3 +159,63 @@ async def test_a_wait_that_lasts_is_said(caplog: pytest.LogCaptureFixture) -> No
         assert ["Waiting for version 57 of the configuration; shop.config has 1. Apply the workspace again."] * 2 == caplog.messages
         bench.apply(57)
         assert 57 == (await waiting).version
+
+
+@jumping
+async def test_versions_that_come_fast_are_put_to_work_once_a_second() -> None:
+    """A hundred versions in five seconds cost six changes; the newest is in force a second later at the latest."""
+    bench = Bench()
+    async with bench.running():
+        bench.configuration.on_change(lambda workspace: bench.seen.append(workspace.version))
+        for version in range(1, 101):
+            bench.apply(version, "web")
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(1.1)
+    assert (1, 100) == (bench.seen[0], bench.seen[-1])
+    assert len(bench.seen) <= 7
+
+
+@jumping
+async def test_a_version_that_is_waited_for_does_not_wait_for_its_second() -> None:
+    """Events that bear a version are never judged by one before it, and need not wait until versions have settled."""
+    bench = Bench()
+    async with bench.running():
+        bench.apply(1, "web")
+        await bench.configuration.at_least(1)
+        for version in range(2, 20):
+            bench.apply(version, "web")
+            async with asyncio.timeout(0.5):
+                assert version == (await bench.configuration.at_least(version)).version
+
+
+@jumping
+async def test_a_listener_that_fails_stops_nobody_else() -> None:
+    """What one part of a process cannot take over, the others do."""
+    bench = Bench()
+
+    def fails(workspace: Workspace) -> None:
+        raise KeyError(workspace.version)
+
+    async with bench.running():
+        bench.configuration.on_change(fails)
+        bench.configuration.on_change(lambda workspace: bench.seen.append(workspace.version))
+        bench.apply(1, "web")
+        await bench.configuration.at_least(1)
+        bench.apply(2, "web")
+        await bench.configuration.at_least(2)
+    assert [1, 2] == bench.seen
+
+
+async def test_a_version_that_is_too_large_is_refused_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More bytes than every process can keep and build from leave the last good version in force; a large one below is read in a thread."""
+    bench = Bench()
+    monkeypatch.setattr("pipeline.model.limits.CONFIG_BYTES", 1_000_000)
+    async with bench.running(), asyncio.timeout(30):
+        bench.apply(1, *(f"s{number}" for number in range(5_000)))
+        assert 1 == (await bench.configuration.at_least(1)).version
+        assert bench.configuration.is_large
+        bench.apply(2, *(f"s{number}" for number in range(50_000)))
+        assert 1 == (await bench.configuration.at_least(2)).version
+        bench.apply(3, "web")
+        assert 3 == (await bench.configuration.at_least(3)).version
+        assert not bench.configuration.is_large

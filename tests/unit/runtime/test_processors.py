@@ -44,12 +44,16 @@ class Bench:
         self.configuration = Configuration(self.broker, "shop", orjson.loads((resource("schemas") / "workspace.json").read_bytes()))
         self.log: list[str] = []
         self.bug: Exception | None = None
+        self.missing = ""
         self.guilty = ""
         self.runner = ProcessorRunner(Processor("translate", "routed", for_each=for_each), self.configuration, self._make_host)
         self._version = 0
 
     def _make_host(self, processor: Processor, instance: str, workspace: Workspace) -> PartitionHost:
         name = group_name(processor, instance)
+        if self.missing and self.missing in str(workspace.storage[instance].settings["path"]):
+            reason = f"{self.missing} is not set"
+            raise ValueError(reason)
         return PartitionHost(
             self.broker, group=f"{workspace.name}.{name}", topics=["shop.routed"], make_worker=lambda partition: _Worker(self, name, partition)
         )
@@ -228,3 +232,22 @@ async def test_a_member_that_the_breaker_stopped_ends_nothing_else() -> None:
         await bench.until_ready(["translate.mail", "translate.crm"])
         assert {} == bench.runner.stopped
         assert ["translate.crm works"] == bench.log[3:]
+
+
+@jumping
+async def test_a_member_that_cannot_be_made_leaves_the_last_good_one() -> None:
+    """A lake whose path names a secret that is not there is said, the lake before goes on, and the new one comes once the secret is there."""
+    bench = Bench("storage")
+    bench.missing = "${env:LAKE}"
+    async with bench.running() as task:
+        bench.apply()
+        await bench.until_ready(["translate.lake"])
+        bench.apply(path="${env:LAKE}/events")
+        async with asyncio.timeout(60):
+            while not bench.runner.unmade:  # noqa: ASYNC110 (what it waits for is not of our making)
+                await asyncio.sleep(0.1)
+        assert {"translate.lake": "${env:LAKE} is not set"} == bench.runner.unmade
+        assert (["translate.lake works"], False, False) == (bench.log, bench.runner.ready, task.done())
+        bench.missing = ""
+        await bench.until_ready(["translate.lake"])
+        assert ["translate.lake works", "translate.lake is closed", "translate.lake works"] == bench.log

@@ -1,0 +1,219 @@
+"""Configurations that are bad, huge or flap, on the real broker, while events flow."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from pipeline.app.declared import read_topology
+from pipeline.app.processes.options import call_schemas
+from pipeline.app.settings import Secrets, read_schema
+from pipeline.assembly import HostMaker, Judges, Outside
+from pipeline.declaration import config_records
+from pipeline.model import headers as names
+from pipeline.model.record import Output, Record
+from pipeline.model.topics import declared_topics
+from pipeline.model.workspace import Destination, MappingDeclaration, Source, Workspace
+from pipeline.runtime.brokers.kafka import KafkaBroker
+from pipeline.runtime.clock import SystemClock
+from pipeline.runtime.configuration import Configuration
+from pipeline.runtime.http.pooled_client import PooledClient
+from pipeline.runtime.loop_watch import LoopWatch
+from pipeline.runtime.metrics.memory import MemoryMetrics
+from pipeline.runtime.plans import ConfiguredPlans, Plan
+from pipeline.runtime.processors import ProcessorRunner
+from pipeline.runtime.stores.rocksdb import open_rocksdb_store
+from tests.conftest import Kafka
+from tests.faults.laws import Verdict, bounded, hold
+from tests.faults.report import Row
+
+pytestmark = [pytest.mark.faults, pytest.mark.integration]
+
+TOPOLOGY = read_topology("default")
+STAGES = (("validate", "enrich"), ("filter", "translate"))
+"""Two sets of processors, each with a follower of the configuration of its own, as two processes have."""
+FLAPS = 100
+CPU_MOST = 30.0
+"""Seconds of CPU for all of it, the huge versions among it."""
+RSS_MOST_MB = 600.0
+
+
+class Shop:
+    """A workspace whose versions say their number in every request."""
+
+    def __init__(self, broker: KafkaBroker, prefix: str, home: Path) -> None:
+        self.broker = broker
+        self.prefix = prefix
+        self._home = home
+        self._producer = broker.producer()
+        self.version = 0
+        self.sent: list[str] = []
+        self.ended = False
+
+    def workspace(self, *, destinations: int = 1, mappings: int = 1, trigger: str = 'type = "track"') -> Workspace:
+        """Declare the next version."""
+        fields: dict[str, Any] = {"version": self.version + 1, "id": {"@path": "$.messageId"}}
+        more = tuple(MappingDeclaration(f"m{number}", 'type = "group"', {"text": "x" * 1_000}) for number in range(mappings - 1))
+        crm = Destination(
+            "d0", "webhook", ("web",), settings={"url": "https://tool.example/"}, mappings=(MappingDeclaration("all", trigger, fields), *more)
+        )
+        others = {f"d{number}": replace(crm, id=f"d{number}", enabled=False) for number in range(1, destinations)}
+        return Workspace(self.prefix, sources={"web": Source("web")}, destinations={"d0": crm, **others})
+
+    async def apply(self, workspace: Workspace) -> None:
+        """Write a version, past the checks of `headrace apply`."""
+        self.version += 1
+        await self._write(config_records(workspace, self.version, at_ms=self.version))
+
+    async def spoil(self, name: str, value: bytes) -> None:
+        """Write a version with an object that is none."""
+        self.version += 1
+        records = [(key, value if name.encode() in key else text) for key, text in config_records(self.workspace(), self.version, at_ms=0)]
+        await self._write(records)
+
+    async def _write(self, records: list[tuple[bytes, bytes]]) -> None:
+        for start in range(0, len(records), 500):
+            await self._producer.send([Output(f"{self.prefix}.config", key, value, (), 0) for key, value in records[start : start + 500]])
+
+    async def load(self) -> None:
+        """Send events until the test is over."""
+        for number in count():
+            if self.ended:
+                return
+            batch = [f"{number}-{each}" for each in range(10)]
+            events = [orjson.dumps({"type": "track", "event": "Paid", "userId": one[-1], "messageId": one}) for one in batch]
+            header = ((names.SOURCE, b"web"),)
+            await self._producer.send(
+                [Output(f"{self.prefix}.raw", one[-1].encode(), event, header) for one, event in zip(batch, events, strict=True)]
+            )
+            self.sent += batch
+            await asyncio.sleep(0.05)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[list[str]]:
+        """Make the topics and run the processors; gives what would have ended a process."""
+        await self.broker.admin().create(
+            declared_topics(self.prefix, destinations=["d0"], dedup_processors=["validate"], partitions=TOPOLOGY.partitions)
+        )
+        await self._producer.start()
+        await self.apply(self.workspace())
+        ends: list[str] = []
+        clock, metrics, http = SystemClock(), MemoryMetrics(), PooledClient()
+        watch = LoopWatch(clock, metrics, process="test", end=lambda: ends.append("the loop stood still"))
+        runners, tasks = [], [asyncio.create_task(watch.run())]
+        for stage in STAGES:
+            configuration = Configuration(self.broker, self.prefix, read_schema("workspace"))
+            judges = Judges(TOPOLOGY, call_schemas(), Secrets(self._home, {}).resolve)
+            outside = Outside(self.broker, clock, metrics, http, lambda group, number: open_rocksdb_store(self._home / group / str(number)))
+            maker = HostMaker(judges, configuration, outside)
+            tasks.append(asyncio.create_task(configuration.run()))
+            runners += [ProcessorRunner(TOPOLOGY.processors[name], configuration, maker) for name in stage]
+        working = [asyncio.create_task(runner.run()) for runner in runners]
+        load = asyncio.create_task(self.load())
+        try:
+            yield ends
+            ends += [f"{task.get_name()} ended" for task in (*working, *tasks) if task.done()]
+        finally:
+            self.ended = True
+            for runner in runners:
+                runner.stop()
+            await asyncio.gather(load, *working, return_exceptions=True)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await http.close()
+            await self._producer.stop()
+
+    async def come_through(self, seconds: float = 20.0) -> None:
+        """Wait until all that was sent before has become requests."""
+        sent = set(self.sent)
+        async with asyncio.timeout(seconds):
+            while not sent <= set(await self.requests()):  # noqa: ASYNC110 (a topic has no event)
+                await asyncio.sleep(0.3)
+
+    async def requests(self) -> dict[str, list[int]]:
+        """Give the versions by which each event became requests."""
+        found: dict[str, list[int]] = {}
+        for record in await self._read("requests.d0"):
+            payload = orjson.loads(record.value or b"")["body"]
+            found.setdefault(payload["id"], []).append(payload["version"])
+        return found
+
+    async def routed(self) -> dict[str, int]:
+        """Give the version that each event bears where translate reads it."""
+        return {orjson.loads(one.value or b"")["messageId"]: int(dict(one.headers)[names.CONFIG]) for one in await self._read("routed")}
+
+    async def _read(self, topic: str) -> list[Record]:
+        return [record async for records in self.broker.reader().read(f"{self.prefix}.{topic}") for record in records]
+
+
+async def _trial(bootstrap: str, prefix: str, home: Path, *, short: bool = False) -> list[Verdict]:
+    """Hurt a shop with configurations; give what is to be held."""
+    shop = Shop(KafkaBroker(bootstrap), prefix, home)
+    used = time.process_time()
+    async with shop.running() as ends:
+        await shop.come_through()
+        if not short:
+            await shop.spoil("destination/d0", b'{"id":"d0","type":17}')
+            await shop.spoil("destination/d0", b"not JSON")
+            await shop.apply(shop.workspace(trigger="type = = track"))
+            await shop.apply(shop.workspace(destinations=3_000))
+            await shop.apply(shop.workspace(destinations=250, mappings=80))
+            await shop.come_through()
+            good = 1
+            before = {version for versions in (await shop.requests()).values() for version in versions}
+            assert {good} == before, "a bad version was put to work"
+            await shop.apply(shop.workspace(destinations=3, mappings=1_800))
+            await shop.come_through()
+        for _ in range(FLAPS):
+            await shop.apply(shop.workspace())
+            await asyncio.sleep(0.04)
+        await shop.come_through()
+        last = shop.version
+        await asyncio.sleep(1.5)
+        await shop.come_through()
+    requests, routed = await shop.requests(), await shop.routed()
+    older = [f"{one}: {versions} under {routed[one]}" for one, versions in requests.items() if min(versions) < routed[one]]
+    counts = Counter({one: len(versions) for one, versions in requests.items()})
+    newest = max(version for versions in requests.values() for version in versions)
+    rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return [
+        Verdict("no event is lost", len(shop.sent), tuple(sorted(set(shop.sent) - set(requests)))),
+        Verdict("no event is doubled", len(shop.sent), tuple(one for one, number in counts.items() if number > 1)),
+        Verdict("no event is judged by a version older than the one it bears", len(requests), tuple(older)),
+        Verdict("the last version is in force", 1, () if newest == last else (f"{newest}, not {last}",)),
+        Verdict("nothing ends", 1, tuple(ends)),
+        bounded({"cpu": time.process_time() - used, "rss": rss}, {"cpu": CPU_MOST, "rss": RSS_MOST_MB}),
+    ]
+
+
+@pytest.mark.fault("T68")
+async def test_bad_huge_and_flapping_configurations_lose_nothing(
+    kafka: Kafka, prefix: str, tmp_path: Path, row: Row, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last good version stays, no event is lost or judged by an older version than it bears, and nothing is started again."""
+    verdicts = await _trial(kafka.bootstrap, prefix, tmp_path / "product")
+    print("\n".join(f"{verdict.law}: {verdict.checked}, {len(verdict.violations)} violations" for verdict in verdicts))
+    hold(verdicts)
+
+    async def hasty(self: ConfiguredPlans, version: int) -> Plan:
+        """Judge by what there is instead of waiting for the version that an event bears."""
+        del version
+        await self._configuration.at_least(1)
+        return self.current()
+
+    monkeypatch.setattr(ConfiguredPlans, "at_least", hasty)
+    broken = await _trial(kafka.bootstrap, f"{prefix}-hasty", tmp_path / "hasty", short=True)
+    row.caught["hasty"] = any(verdict.violations for verdict in broken)
+    assert row.caught["hasty"], "a broken build passes"
