@@ -15,7 +15,7 @@ from pipeline.model.record import Headers, Message, Record
 from pipeline.model.workspace import Destination, MappingDeclaration, Workspace
 from pipeline.registry import DESTINATION_TYPES
 from pipeline.runtime.judgement import EXACT
-from pipeline.runtime.redrive import TranslateAnew
+from pipeline.runtime.translated_anew import TranslateAnew
 from pipeline.translate import create_translate
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
+from pipeline.assembly.anew import translate_anew
 from pipeline.assembly.replay import build_replay_steps, replay_processor
 from pipeline.assembly.steps import Judges, build_steps
 from pipeline.dedup import create_dedup
@@ -36,6 +37,7 @@ from pipeline.runtime.replay.worker import ReplayWorker
 from pipeline.runtime.retry import RetryWorker
 from pipeline.runtime.step_worker import StepWorker
 from pipeline.runtime.suspicion import Suspicion
+from pipeline.runtime.translated_anew import Renewal
 
 _WAITING_BYTES: Final = 512 * 1024
 """Inbox of a partition whose records wait for a tool or a time: while tools are away all of these are full, and there may be hundreds."""
@@ -204,6 +206,8 @@ class HostMaker:
             nonlocal known
             destination = version.destinations.get(instance)
             if (said := self._configuration.parkings.get(instance)) is not None:
+                anew = said.anew_below and not said.parked
+                lane.renewal = Renewal(outside.broker, translate_anew(version), instance, said.anew_below) if anew else None
                 lane.command(parked=said.parked, at_ms=said.at_ms)
             if destination is None:
                 return

@@ -54,24 +54,27 @@ class Parking(NamedTuple):
     Attributes:
         parked: Whether it is parked.
         at_ms: When the command was given, milliseconds since the epoch.
+        anew_below: Requests that were rendered by an older version than this are translated anew; 0 for none.
     """
 
     parked: bool
     at_ms: int
+    anew_below: int = 0
 
 
-def parking_record(destination: str, *, parked: bool, at_ms: int) -> tuple[bytes, bytes]:
+def parking_record(destination: str, *, parked: bool, at_ms: int, anew_below: int = 0) -> tuple[bytes, bytes]:
     """Write that a destination is parked or resumed as a record of the topic `config`.
 
     Args:
         destination: Destination id.
         parked: Whether it is parked from now on.
         at_ms: Wall time in milliseconds since the epoch.
+        anew_below: Requests that were rendered by an older version than this are translated anew; 0 for none.
 
     Returns:
         Key and value.
     """
-    return f"{PARKED}{destination}".encode(), orjson.dumps({"parked": parked, "at": at_ms})
+    return f"{PARKED}{destination}".encode(), orjson.dumps({"parked": parked, "at": at_ms, **({"anew_below": anew_below} if anew_below else {})})
 
 
 class ConfigFold:
@@ -151,8 +154,8 @@ class ConfigFold:
             said = _object(value or b"{}")
         except ValueError:
             return
-        at = said.get("at")
-        self.parkings = {**self.parkings, destination: Parking(said.get("parked") is True, at if isinstance(at, int) else 0)}
+        at, below = (value if isinstance(value := said.get(name), int) else 0 for name in ("at", "anew_below"))
+        self.parkings = {**self.parkings, destination: Parking(said.get("parked") is True, at, below)}
 
     def _commit(self, version: int, objects: Mapping[str, bytes], size: int, value: bytes) -> bool:
         if size > limits.CONFIG_BYTES:

@@ -59,6 +59,12 @@ _METRICS: Final = (
     Metric("headrace_destination_parked", "gauge", ("destination",), "1 while a destination is parked."),
     Metric("headrace_held_requests", "gauge", ("destination",), "Requests that wait for an earlier one of their user (order: user)."),
     Metric("headrace_order_waived_total", "counter", ("destination",), "Requests of a busy key that did not wait for the one before them."),
+    Metric(
+        "headrace_translated_anew_total",
+        "counter",
+        ("destination", "outcome"),
+        "Requests that waited while their destination changed, by what translating them anew came to.",
+    ),
     Metric("headrace_lake_rows_total", "counter", ("storage",), "Rows committed to a lake."),
     Metric("headrace_lake_commit_seconds", "histogram", ("storage",), "Time to write and commit one manifest record.", _SECONDS),
     Metric(

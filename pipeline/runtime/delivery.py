@@ -22,12 +22,14 @@ from pipeline.ports.clock import Clock
 from pipeline.ports.http import Answer, HttpClient, Request
 from pipeline.ports.metrics import Metrics
 from pipeline.runtime.counting import count_transaction
+from pipeline.runtime.delivery_anew import renew
 from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings, Entry, rank_of
 from pipeline.runtime.delivery_order import HeldTopic, KeyOrder
 from pipeline.runtime.delivery_written import DeliveryTopics, Written
 from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.partitions import ReadCommitted, start_offset
 from pipeline.runtime.progress import Standing
+from pipeline.runtime.translated_anew import Renewal
 
 OPEN_MOST: Final = 1_000
 """Most records beyond the committed offset, so that what is finished of them fits into the offset's metadata."""
@@ -106,6 +108,7 @@ class DeliverWorker:
         self._landed = asyncio.Event()
         self._room = asyncio.Event()
         self._held_changed = asyncio.Event()
+        self._renewing = asyncio.Lock()
         self._failure: asyncio.Future[None] | None = None
 
     async def open(self, read_committed: ReadCommitted, bounds: tuple[int, int]) -> int:
@@ -256,11 +259,18 @@ class DeliverWorker:
             self._landed.set()
 
     async def _attempt(self, entry: Entry) -> None:
+        renewal = self._lane.renewal
+        fault = await self._renew(entry, renewal) if renewal is not None and renewal.means(entry.record) else ""
+        if self._draining or self._closed:
+            return  # while its event was read
         headers: Headers = dict(entry.record.headers)
         started = self._clock.now_ms()
         if not entry.first_attempt_ms:
             entry.first_attempt_ms = number_in(headers, names.FIRST_ATTEMPT, started)
             entry.failures = number_in(headers, names.ATTEMPT, 0)
+        if fault:
+            self._note(entry, headers, Answer(0, {}, b"", "untranslated", 0.0), Dead("mapping_failed", fault))
+            return
         try:
             item = read_item(entry.record.value or b"")
         except ValueError as error:
@@ -270,6 +280,13 @@ class DeliverWorker:
         answer = await self._client.send(request) if request is not None else Answer(0, {}, b"", MISSING_SECRET, 0.0)
         if not self._closed:
             self._note(entry, headers, answer, classify(answer.status, answer.headers, answer.error, self._clock.now_ms()))
+
+    async def _renew(self, entry: Entry, renewal: Renewal) -> str:
+        """Put what translating it anew gives in a request's place; says why there is nothing to send, where that is so."""
+        async with self._renewing:
+            anew = await renew(entry, self._window, renewal, self._metrics, self._destination)
+        entry.record = anew.record
+        return anew.why
 
     def _note(self, entry: Entry, headers: Headers, answer: Answer, verdict: Verdict) -> None:
         now = self._clock.now_ms()
@@ -333,7 +350,7 @@ class DeliverWorker:
     async def _commit(self) -> None:
         window = self._window
         while window and window[0].finished:
-            self._window_bytes -= len(window.popleft().record.value or b"")
+            self._window_bytes -= window.popleft().size
         offset = window[0].record.offset if window else self._next_offset
         written, self._written = self._written, self._new_written()
         if not written.outputs and offset == self._committed:

@@ -15,6 +15,7 @@ from pipeline.destinations.declaration import DestinationType
 from pipeline.model.record import Record
 from pipeline.ports.clock import Clock
 from pipeline.ports.metrics import Metrics
+from pipeline.runtime.translated_anew import Renewal, Renewed
 
 _log = logging.getLogger(__name__)
 
@@ -79,9 +80,11 @@ class Entry:
         not_before_ms: Before this time the next try is not made; 0 for none.
         held: Whether it lies in the held topic.
         loose: Whether it does not wait for others of its key.
+        size: Bytes of its value when it was taken; what counts them counts the same when it is translated anew.
+        anew: What it became when it was translated anew, or None.
     """
 
-    __slots__ = ("failures", "finished", "first_attempt_ms", "held", "loose", "not_before_ms", "owner", "record")
+    __slots__ = ("anew", "failures", "finished", "first_attempt_ms", "held", "loose", "not_before_ms", "owner", "record", "size")
 
     def __init__(self, record: Record, owner: Member, *, finished: bool = False) -> None:
         self.record = record
@@ -92,6 +95,8 @@ class Entry:
         self.not_before_ms = 0
         self.held = False
         self.loose = False
+        self.size = len(record.value or b"")
+        self.anew: Renewed | None = None
 
 
 class Member(Protocol):
@@ -156,6 +161,9 @@ class DeliveryLane:
         clock: Time.
         metrics: Counts.
         patience: When it counts as broken, and how often it is probed.
+
+    Attributes:
+        renewal: Translates anew what was rendered before the destination changed; None where it goes as it was rendered.
     """
 
     def __init__(self, settings: DeliverySettings, *, clock: Clock, metrics: Metrics, patience: Patience | None = None) -> None:
@@ -175,6 +183,7 @@ class DeliveryLane:
         self._held = 0
         self._by_command = False
         self._commanded_ms = 0
+        self.renewal: Renewal | None = None
         self.state: LaneState = "open"
         self.reason = ""
         self.update(settings)

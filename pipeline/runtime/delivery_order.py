@@ -79,7 +79,7 @@ class KeyOrder:
             entry.not_before_ms = number_in(headers, names.NOT_BEFORE, 0)
             entry.held = True
             self.held += 1
-            self._held_bytes += len(record.value or b"")
+            self._held_bytes += entry.size
             if record.offset < start:
                 self._append(entry)
             else:
@@ -142,7 +142,7 @@ class KeyOrder:
         if not entry.held:
             chain.held += 1
             self.held += 1
-            self._held_bytes += len(entry.record.value or b"")
+            self._held_bytes += entry.size
         self._holder.hold(entry)
         entry.held = True
 
@@ -162,7 +162,7 @@ class KeyOrder:
         if entry.held:
             chain.held -= 1
             self.held -= 1
-            self._held_bytes -= len(entry.record.value or b"")
+            self._held_bytes -= entry.size
         if chain.waiting:
             return chain.waiting.popleft()
         del self._chains[key]

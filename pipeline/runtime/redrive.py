@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple
 
@@ -11,22 +10,18 @@ from pipeline.dead_letters import Choice, Handled, HandledLetters, Letter, Stays
 from pipeline.dead_letters.redrive import history
 from pipeline.model import headers as names
 from pipeline.model.ledger import DEAD_LETTERS, Row, Tally, ledger_key, ledger_value
-from pipeline.model.outcomes import Emit
-from pipeline.model.record import Output, Record, TopicPartition
+from pipeline.model.record import Output, Record
 from pipeline.model.topics import topic_name
 from pipeline.model.topology import Topology
 from pipeline.model.workspace import Workspace
 from pipeline.ports.broker import Broker, Transactions
 from pipeline.ports.clock import Clock
+from pipeline.runtime.translated_anew import TranslateAnew, read_events
 
 BATCH_LETTERS: Final = 1_000
 BATCH_BYTES: Final = 4 * 1024 * 1024
 
-_ORIGIN: Final = re.compile(r"(.+)/(\d{1,9})/(\d{1,18})")
-
 How = Literal["judged anew", "translated anew", "as sent", "discarded"]
-TranslateAnew = Callable[[Record, str, str], Emit | str]
-"""Given an event as it lies in its topic, a destination and the name of a mapping: the request, or why there is none."""
 
 
 class Line(NamedTuple):
@@ -268,26 +263,7 @@ class Redriver:
         return way if made.value == way.value else Way(way.topic, made.key, made.value, (*made.headers, *history(letter)))
 
     async def _events(self, letters: Sequence[Letter]) -> dict[str, Record]:
-        """Read the events that requests were made of, as far as they are still there."""
-        wanted: defaultdict[TopicPartition, set[int]] = defaultdict(set)
-        for letter in letters:
-            match = _ORIGIN.fullmatch(_text(letter, names.EVENT_ORIGIN)) if letter.stage == "deliver" else None
-            if match:
-                wanted[TopicPartition(match[1], int(match[2]))].add(int(match[3]))
-        events: dict[str, Record] = {}
-        if not wanted:
-            return events
-        lookup = self._broker.lookup()
-        try:
-            there = await lookup.start({partition.topic for partition in wanted})
-            for partition, offsets in wanted.items():
-                if partition not in there:
-                    continue
-                async for records in lookup.read(partition, min(offsets), max(offsets) + 1):
-                    events.update({_place(record): record for record in records if record.offset in offsets})
-        finally:
-            await lookup.stop()
-        return events
+        return await read_events(self._broker, (_text(letter, names.EVENT_ORIGIN) for letter in letters if letter.stage == "deliver"))
 
     async def _commit(self, transactions: Transactions, outputs: list[Output], done: Sequence[Letter], tally: Tally, handled: Handled) -> None:
         stage, partition = done[0].stage, done[0].record.partition

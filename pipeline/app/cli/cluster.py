@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pipeline.app.cli.errors import CommandError
 from pipeline.app.declared import config_fold
 from pipeline.app.settings import Settings
-from pipeline.declaration import ConfigFold
+from pipeline.declaration import ConfigFold, DestinationHistory
 from pipeline.model.topics import topic_name
 from pipeline.ports.broker import Broker
 from pipeline.runtime.brokers.kafka import KafkaBroker
@@ -63,11 +63,25 @@ async def read_config(broker: Broker, workspace: str) -> ConfigFold:
     Returns:
         What it says; empty where the topic does not exist yet.
     """
-    fold = config_fold()
+    return (await read_config_history(broker, workspace))[0]
+
+
+async def read_config_history(broker: Broker, workspace: str) -> tuple[ConfigFold, DestinationHistory]:
+    """Read the topic `config` to its present end, and since when each destination has been as it is.
+
+    Args:
+        broker: The cluster.
+        workspace: Name of the workspace.
+
+    Returns:
+        What it says; empty where the topic does not exist yet.
+    """
+    fold, history = config_fold(), DestinationHistory()
     topic = topic_name(workspace, "config")
     if topic not in await broker.admin().topics():
-        return fold
+        return fold, history
     async for records in broker.reader().read(topic):
         for record in records:
             fold.take(record.key, record.value)
-    return fold
+            history.take(record.key, record.value)
+    return fold, history

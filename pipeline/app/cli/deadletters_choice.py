@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
+from pipeline.app.cli.cluster import read_config_history
 from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.times import TIME_FORMS, time_ms
-from pipeline.app.declared import config_fold
 from pipeline.assembly import translate_anew
 from pipeline.dead_letters import Choice, parse_place
-from pipeline.declaration import DestinationHistory, did_you_mean
+from pipeline.declaration import did_you_mean
 from pipeline.model.reasons import REASONS
-from pipeline.model.topics import DEAD_STAGES, topic_name
+from pipeline.model.topics import DEAD_STAGES
 from pipeline.model.topology import Topology
 from pipeline.ports.broker import Broker
 from pipeline.runtime.redrive import InForce
@@ -93,13 +93,7 @@ async def read_in_force(broker: Broker, prefix: str, topology: Topology) -> InFo
     Returns:
         It, or None where no configuration is in force yet.
     """
-    fold, history = config_fold(), DestinationHistory()
-    topic = topic_name(prefix, "config")
-    if topic in await broker.admin().topics():
-        async for records in broker.reader().read(topic):
-            for record in records:
-                fold.take(record.key, record.value)
-                history.take(record.key, record.value)
+    fold, history = await read_config_history(broker, prefix)
     if fold.workspace is None:
         return None
     return InForce(topology, fold.workspace, history.since, translate_anew(fold.workspace))

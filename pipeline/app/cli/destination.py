@@ -7,22 +7,29 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.app.cli.cluster import connect, finish, read_config
+from pipeline.app.cli.cluster import connect, finish, read_config_history
+from pipeline.app.cli.deadletters_choice import RunTopologyOption
+from pipeline.app.cli.deadletters_handling import run_topology
+from pipeline.app.cli.destination_waiting import Waiting, as_data, look_at_waiting, say_waiting
 from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.options import BootstrapOption, JsonOption, WorkspaceOption, examples
 from pipeline.app.cli.output import say, say_json
 from pipeline.app.cli.workspace_edit import add_to_workspace, check_id
 from pipeline.app.declared import find_workspace, read_workspace, workspace_name
 from pipeline.app.settings import read_settings
-from pipeline.declaration import did_you_mean, parking_record
+from pipeline.assembly import translate_anew
+from pipeline.declaration import ConfigFold, DestinationHistory, did_you_mean, parking_record
 from pipeline.declaration.references import is_reference
 from pipeline.destinations.declaration import DestinationType
 from pipeline.model.record import Output
 from pipeline.model.topics import topic_name
+from pipeline.model.topology import Topology
 from pipeline.model.workspace import Workspace
 from pipeline.ports.broker import Broker
 from pipeline.registry import DESTINATION_TYPES
 from pipeline.runtime.clock import SystemClock
+from pipeline.runtime.processors import group_name
+from pipeline.runtime.translated_anew import Renewal
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +43,10 @@ def register(app: typer.Typer) -> None:
         ),
     )(add)
     group.command("park", epilog=examples("headrace destination park crm"))(park)
-    group.command("resume", epilog=examples("headrace destination resume crm"))(resume)
+    group.command(
+        "resume",
+        epilog=examples("headrace destination resume crm --dry-run", "headrace destination resume crm", "headrace destination resume crm --as-sent"),
+    )(resume)
     app.add_typer(group, name="destination")
 
 
@@ -88,29 +98,52 @@ def park(id_: IdArgument, workspace: WorkspaceOption = "", bootstrap: BootstrapO
 
     Every process obeys within a second, those that start later too. Events go on to be translated, and wait.
     """
-    _command(id_, workspace, bootstrap, parked=True)
+    settings = read_settings()
+    finish(publish(connect(bootstrap, settings), workspace_name(find_workspace(workspace, settings)), id_, parked=True))
     if as_json:
         say_json({"destination": id_, "parked": True})
     else:
         say(f"[green]✓[/] {id_} is parked: nothing is sent, its backlog is kept. Resume it: [bold]headrace destination resume {id_}[/]")
 
 
-def resume(id_: IdArgument, workspace: WorkspaceOption = "", bootstrap: BootstrapOption = "", *, as_json: JsonOption = False) -> None:
-    """Send to a destination again, whether a person parked it, or it refused our credentials, failed again and again, or said that it is gone."""
-    _command(id_, workspace, bootstrap, parked=False)
-    if as_json:
-        say_json({"destination": id_, "parked": False})
-    else:
-        say(f"[green]✓[/] {id_} takes requests again, the oldest first")
+def resume(
+    id_: IdArgument,
+    as_sent: Annotated[  # noqa: FBT002 (a switch)
+        bool, typer.Option("--as-sent", help="Send what waits as it was rendered, also where the destination has changed since.")
+    ] = False,
+    dry_run: Annotated[  # noqa: FBT002 (a switch)
+        bool, typer.Option("--dry-run", help="Say what waits and how it would go, and do nothing.")
+    ] = False,
+    topology: RunTopologyOption = "",
+    workspace: WorkspaceOption = "",
+    bootstrap: BootstrapOption = "",
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Send to a destination again, whether a person parked it, or it refused our credentials, failed again and again, or said that it is gone.
 
-
-def _command(destination: str, workspace: str, bootstrap: str, *, parked: bool) -> None:
+    What waits and was rendered before the destination changed is translated anew by today's mapping and settings, under the same idempotency id.
+    """
     settings = read_settings()
     name = workspace_name(find_workspace(workspace, settings))
-    finish(publish(connect(bootstrap, settings), name, destination, parked=parked))
+    broker = connect(bootstrap, settings)
+    if dry_run:
+        waiting = finish(_look(broker, name, id_, run_topology(topology, settings), as_sent=as_sent))
+        if as_json:
+            say_json({"destination": id_, **as_data(waiting)})
+        else:
+            say_waiting(id_, waiting)
+        return
+    below = finish(publish(broker, name, id_, parked=False, as_sent=as_sent))
+    if as_json:
+        say_json({"destination": id_, "parked": False, "anew_below": below})
+        return
+    say(f"[green]✓[/] {id_} takes requests again, the oldest first")
+    if below > 1:
+        say(f"What was rendered before version {below}, which changed it, is translated anew")
 
 
-async def publish(broker: Broker, workspace: str, destination: str, *, parked: bool) -> None:
+async def publish(broker: Broker, workspace: str, destination: str, *, parked: bool, as_sent: bool = False) -> int:
     """Write to `config` that a destination is parked or resumed.
 
     Args:
@@ -118,26 +151,48 @@ async def publish(broker: Broker, workspace: str, destination: str, *, parked: b
         workspace: Name of the workspace.
         destination: Destination id.
         parked: Whether it is parked from now on.
+        as_sent: Whether what waits goes as it was rendered, also where the destination has changed since.
+
+    Returns:
+        The version below which requests are translated anew; 0 for none.
 
     Raises:
         CommandError: No such destination is in force.
         BrokerError: The command may not be stored.
     """
-    fold = await read_config(broker, workspace)
-    known = fold.workspace.destinations if fold.workspace is not None else {}
-    if destination not in known:
-        hint = did_you_mean(destination, known) or "`headrace apply` puts a destination to work"
-        raise CommandError(f"there is no destination {destination} in force in {workspace}", hint, status=2)
+    fold, history = await _in_force(broker, workspace, destination)
     before = fold.parkings.get(destination)
     # A command must count as newer than the last one, also where this machine's clock lags behind that of the last.
     at_ms = max(SystemClock().now_ms(), before.at_ms + 1 if before is not None else 0)
-    key, value = parking_record(destination, parked=parked, at_ms=at_ms)
+    below = 0 if parked or as_sent else history.since.get(destination, 0)
+    key, value = parking_record(destination, parked=parked, at_ms=at_ms, anew_below=below)
     producer = broker.producer()
     await producer.start()
     try:
         await producer.send([Output(topic_name(workspace, "config"), key, value, partition=0)])
     finally:
         await producer.stop()
+    return below
+
+
+async def _look(broker: Broker, name: str, destination: str, topology: Topology, *, as_sent: bool) -> Waiting:
+    fold, history = await _in_force(broker, name, destination)
+    deliver = next((one for one in topology.processors.values() if one.kind == "deliver"), None)
+    if deliver is None or fold.workspace is None:
+        raise CommandError(f"the topology {topology.name} delivers nothing", "say which one is run with --topology", status=2)
+    below = history.since.get(destination, 0)
+    renewal = None if as_sent else Renewal(broker, translate_anew(fold.workspace), destination, below)
+    return await look_at_waiting(broker, name, destination, group_name(deliver, destination), renewal)
+
+
+async def _in_force(broker: Broker, workspace: str, destination: str) -> tuple[ConfigFold, DestinationHistory]:
+    """Read what is in force, and refuse a destination that is not."""
+    fold, history = await read_config_history(broker, workspace)
+    known = fold.workspace.destinations if fold.workspace is not None else {}
+    if destination not in known:
+        hint = did_you_mean(destination, known) or "`headrace apply` puts a destination to work"
+        raise CommandError(f"there is no destination {destination} in force in {workspace}", hint, status=2)
+    return fold, history
 
 
 def _sources(declared: Workspace, given: Sequence[str]) -> list[str]:

@@ -180,3 +180,22 @@ def test_a_destination_is_parked_and_resumed(shop: Shell, cluster: MemoryBroker)
     assert commands[0]["at"] < commands[1]["at"]
     refused = shop.run("destination", "park", "crn")
     assert (2, True) == (refused.status, "crm" in refused.err)
+
+
+def test_resuming_has_older_requests_translated_anew_unless_they_are_to_go_as_sent(shop: Shell, cluster: MemoryBroker) -> None:
+    """The command names the version that changed the destination; a dry run says what waits, and writes nothing."""
+    shop.run("destination", "add", "webhook", "--id", "crm", "--set", "url=https://crm.example.com/hook")
+    shop.run("apply")
+    waiting = Output("shop.requests.crm", b"k", b'{"url":"old"}', (("config", b"1"), ("event_origin", b"shop.routed/0/7"), ("mapping", b"send")))
+    cluster.append([waiting, waiting._replace(headers=(("config", b"2"),))])
+    looked = shop.run("destination", "resume", "crm", "--dry-run", "--json").json
+    assert (2, {"as rendered", "as rendered: the event is no longer kept"}) == (looked["waiting"], {one["how"] for one in looked["requests"]})
+    assert "dry run: 2 wait for crm, 0 would be translated anew" in shop.run("destination", "resume", "crm", "--dry-run").out
+    assert [["as rendered", 2]] == [
+        [one["how"], one["requests"]] for one in shop.run("destination", "resume", "crm", "--dry-run", "--as-sent", "--json").json["requests"]
+    ]
+    assert not [one for one in cluster.log("shop.config")[0] if one.key == b"parked/crm"]
+    assert "rendered before version 2" in shop.run("destination", "resume", "crm").out
+    assert 0 == shop.run("destination", "resume", "crm", "--as-sent", "--json").json["anew_below"]
+    commands = [orjson.loads(one.value or b"") for one in cluster.log("shop.config")[0] if one.key == b"parked/crm"]
+    assert [2, None] == [one.get("anew_below") for one in commands]
