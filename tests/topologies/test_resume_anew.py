@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Literal
 
 import orjson
 import pytest
@@ -26,7 +27,7 @@ CRM = Destination("crm", "webhook", ("web",), settings={"url": OLD})
 SHOP = Workspace("shop", sources={"web": Source("web")}, destinations={"crm": CRM})
 
 
-def changed(url: str = NEW, trigger: str = 'type = "track"', order: str = "key") -> Workspace:
+def changed(url: str = NEW, trigger: str = 'type = "track"', order: Literal["key", "user"] = "key") -> Workspace:
     """Declare another crm: another address, and a body of the event's name alone."""
     mapping = MappingDeclaration("send", trigger, {"name": {"@path": "$.event"}})
     return replace(SHOP, destinations={"crm": replace(CRM, settings={"url": url}, mappings=(mapping,), order=order)})
