@@ -103,7 +103,7 @@ def check_webhooks(one: Installation, expected: dict[str, set[str]], checks: Che
 
 def check_accounts(one: Installation, ports: dict[str, int], sent: Sent, checks: Checks) -> None:
     """Dead letters by reason, and conservation."""
-    dead = Counter({(row["stage"], row["reason"]): row["total"] for row in one.headrace("dead", "list")["dead"]})
+    dead = Counter({(row["processor"], row["reason"]): row["open"] for row in one.headrace("dead", "list")["dead"]})
     expected = expected_reasons()
     wrong = {
         f"{stage}/{reason}": dead[stage, reason] for stage, reason in dead.keys() | expected.keys() if dead[stage, reason] != expected[stage, reason]
