@@ -27,6 +27,8 @@ _output: Final[Callable[[tuple[object, ...]], Output]] = partial(tuple.__new__, 
 """Makes an output of its five attributes in a third of the time that its own constructor takes."""
 _THROTTLED: Final = Dead("source_throttled", "most records of its source crashed")
 
+_TOO_LARGE: Final = "output_too_large"
+
 EXACT: Final = "exact_json"
 """Header of an event with values that only the exact JSON reader carries."""
 
@@ -70,6 +72,7 @@ class Judged:
         crashes: The records on which a step raised an exception.
         throttle: The sources whose records go to dead letters unjudged, or None.
         bytes: Size of the outputs' values.
+        spared: Whether a record whose output was refused still has one, beside its dead letters.
     """
 
     outputs: list[Output] = field(default_factory=list)
@@ -77,9 +80,12 @@ class Judged:
     crashes: list[Crash] = field(default_factory=list)
     bytes: int = 0
     throttle: Throttle | None = None
+    spared: bool = False
 
 
-def judge(records: Sequence[Record], plan: Plan, judged: Judged, *, at_ms: int, refused: Mapping[int, str] = MappingProxyType({})) -> None:
+def judge(
+    records: Sequence[Record], plan: Plan, judged: Judged, *, at_ms: int, refused: Mapping[int, tuple[str, ...]] = MappingProxyType({})
+) -> None:
     """Run records through the steps and add what became of them.
 
     Args:
@@ -87,7 +93,8 @@ def judge(records: Sequence[Record], plan: Plan, judged: Judged, *, at_ms: int, 
         plan: The steps.
         judged: Gets outputs and counts.
         at_ms: Wall time for dead letters, milliseconds since the epoch.
-        refused: Why the broker refused what was made of a record, by its offset; such a record is dead.
+        refused: Why the broker refused what was made of a record, by its offset, once for each time. Such a record is dead; where it goes to
+            several destinations, each time costs it the one whose request is the largest of those left.
     """
     main = plan.lanes.get("main")
     main_topic = topic_name(plan.prefix, main) if main else ""
@@ -101,11 +108,10 @@ def judge(records: Sequence[Record], plan: Plan, judged: Judged, *, at_ms: int, 
         message = _parsed(record, plan, judged, at_ms)
         if message is None:
             continue
-        if refused and record.offset in refused:
-            _end(message, plan.steps[-1][0], Dead("output_too_large", refused[record.offset]), plan, judged, at_ms)
-            continue
         stage = _diverted(message, plan, throttle) if throttle is not None else ""
         stage, outcome = (stage, _THROTTLED) if stage else _run(message, plan, judged)
+        if refused and record.offset in refused:
+            outcome = _refused(message, outcome, refused[record.offset], judged)
         if outcome is None:
             headers = message.headers
             if names.CONFIG in headers:
@@ -145,6 +151,25 @@ def _run(message: Message, plan: Plan, judged: Judged) -> tuple[str, Outcome | N
         judged.crashes.append(Crash(message.source, stage, f"step {stage} raised {what} on {record.topic}/{record.partition}/{record.offset}"))
         return stage, Dead("crashed", what)
     return stage, None
+
+
+def _refused(message: Message, outcome: Outcome | None, times: tuple[str, ...], judged: Judged) -> Outcome:
+    """Leave out of an outcome what is too large: all of it, or the largest destinations, one for each time that the broker refused it."""
+    if outcome is None:
+        return Dead(_TOO_LARGE, times[0])
+    if not isinstance(outcome, Emits):
+        return outcome
+    sizes: dict[str, int] = {}
+    for emit in outcome.records:
+        sizes[emit.destination] = max(sizes.get(emit.destination, 0), len(emit.value))
+    gone = dict(zip(sorted(sizes, key=lambda one: -sizes[one]), times, strict=False))
+    dead = tuple(Dead(_TOO_LARGE, why, destination) for destination, why in gone.items())
+    if len(sizes) == 1 and not outcome.dead:
+        return dead[0]
+    message.withheld += [(one.destination, one.reason) for one in dead]
+    kept = tuple(emit for emit in outcome.records if emit.destination not in gone)
+    judged.spared = bool(kept)
+    return Emits(kept, (*outcome.dead, *dead))
 
 
 def _raised_at(error: Exception) -> str:

@@ -176,7 +176,7 @@ class StepWorker:
             await self._commit(judged, first, last)
         except RecordRefused as error:
             # The host opens the partition anew at the committed offset; what is known of the refusal makes the next transactions smaller.
-            if not self._suspicion.refused(first, last.offset + 1, count, str(error)):
+            if not self._suspicion.refused(first, last.offset + 1, count, str(error), spared=judged.spared):
                 raise Blocked(f"not even a dead letter is taken: {error}") from error
             raise
         self._suspicion.committed(last.offset + 1)

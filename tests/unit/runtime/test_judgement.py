@@ -185,3 +185,40 @@ def test_dedup_shares_the_dead_letters_of_validate() -> None:
 
 def _never(_message: Message) -> Outcome | None:
     raise AssertionError("no step should see this")
+
+
+def test_each_refusal_costs_the_destination_whose_request_is_largest() -> None:
+    """One tool's oversized request takes nothing from the others: they keep theirs, and the dead letter names the tool."""
+    sizes = {"crm": 10, "lake-tool": 30, "mail": 20}
+    emits = Emits(tuple(Emit("requests", b"k", b"x" * size, (), name) for name, size in sizes.items()))
+    plan = a_plan(ends(emits), names=("translate",))
+    expected = [
+        (("refused",), ["crm", "mail"], ["lake-tool"], True),
+        (("refused", "again"), ["crm"], ["lake-tool", "mail"], True),
+        (("refused", "again", "again"), [], ["lake-tool", "mail", "crm"], False),
+    ]
+    for times, kept, dead, spared in expected:
+        result = Judged()
+        judge([record(event(event="A"), headers={"source": b"web"})], plan, result, at_ms=7, refused={0: times})
+        written = [output.topic.removeprefix("test.requests.") for output in result.outputs if output.topic != "test.dead.translate"]
+        letters = [headers(output) for output in result.outputs if output.topic == "test.dead.translate"]
+        assert (kept, spared) == (written, result.spared)
+        assert [(name.encode(), b"output_too_large") for name in dead] == [(one["dead_destination"], one["dead_reason"]) for one in letters]
+        ended = (
+            Row("web", "track", "A", "passed", "", kept[0] if len(kept) == 1 else "")
+            if kept
+            else Row("web", "track", "A", "dead", "output_too_large")
+        )
+        withheld = {Row("web", "track", "A", "withheld", "output_too_large", name): 1 for name in dead}
+        assert {ended: 1, **withheld} == result.tally.rows
+
+
+def test_a_refused_event_of_one_destination_is_dead() -> None:
+    """Where there is nobody to spare the whole event is dead, and what the steps end it with otherwise stays."""
+    only = Emits((Emit("requests", b"k", b"x", (), "crm"),))
+    dead = Row("web", "track", "A", "dead", "output_too_large")
+    for outcome, row in ((only, dead), (None, dead), (Drop("duplicate"), Row("web", "track", "A", "dropped", "duplicate"))):
+        result = Judged()
+        judge([record(event(event="A"), headers={"source": b"web"})], a_plan(ends(outcome)), result, at_ms=7, refused={0: ("refused",)})
+        assert {row: 1} == result.tally.rows
+        assert not result.spared

@@ -43,3 +43,12 @@ def test_a_refused_dead_letter_is_no_more_to_be_tried() -> None:
     suspicion = Suspicion()
     assert suspicion.refused(7, 8, 1, "too large")
     assert not suspicion.refused(7, 8, 1, "too large")
+
+
+def test_a_guilty_record_with_output_left_is_tried_again() -> None:
+    """Each time one more of its outputs is left out; only when its dead letters alone are refused is there nothing left to try."""
+    suspicion = Suspicion()
+    assert suspicion.refused(5, 6, 1, "first")
+    assert suspicion.refused(5, 6, 1, "second", spared=True)
+    assert {5: ("first", "second")} == suspicion.guilty
+    assert not suspicion.refused(5, 6, 1, "third")
