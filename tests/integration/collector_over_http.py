@@ -41,7 +41,9 @@ class SteeredProducer:
         self.broken = False
 
     async def start(self) -> None:
-        """Do nothing."""
+        """Connect, or fail."""
+        if self.broken:
+            raise BrokerError("the broker is stopped")
 
     async def send(self, outputs: Sequence[Output]) -> None:
         """Store, wait or fail."""
@@ -89,6 +91,13 @@ class Running:
     keys: dict[str, str]
     clock: LeapingClock
     metrics: MemoryMetrics = field(default_factory=MemoryMetrics)
+    troubles: list[str] = field(default_factory=list)
+
+    async def until_trouble(self, wanted: str) -> None:
+        """Wait until it says just this of why it takes no events."""
+        async with asyncio.timeout(10):
+            while self.troubles[-1:] != [wanted]:  # noqa: ASYNC110 (what it waits for is not of our making)
+                await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager
@@ -101,6 +110,7 @@ async def collector(
     """Run a collector on a free port; stop it at the end and raise what it raised."""
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     stop, clock, metrics = asyncio.Event(), LeapingClock(), MemoryMetrics()
+    troubles: list[str] = []
     keys = {"demo": "web", "app-key": "app"} if host == "127.0.0.1" else {"app-key": "app"}
     task = asyncio.create_task(
         serve_collector(
@@ -114,13 +124,14 @@ async def collector(
             routes=routes or {},
             stop=stop,
             listening=listening.set_result,
+            troubled=troubles.append,
         )
     )
     await asyncio.wait((task, listening), return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         task.result()
     try:
-        yield Running(listening.result(), task, stop, keys, clock, metrics)
+        yield Running(listening.result(), task, stop, keys, clock, metrics, troubles)
     finally:
         stop.set()
         await asyncio.wait_for(task, 20)

@@ -66,14 +66,16 @@ async def test_many_at_once_are_sent_together() -> None:
 
 
 async def test_a_stopped_broker_gives_503() -> None:
-    """No 2xx, a time to come back, and a browser may read it; once the broker is back, so is the collector."""
+    """No 2xx, a time to come back, and a browser may read it; it is not ready, and is again with the broker, though nobody sends meanwhile."""
     producer = SteeredProducer()
     producer.broken = True
     async with collector(producer) as running:
         answer = await ask(running.port, "POST /v1/page", AUTHORIZATION, ORIGIN, body=PAGE)
         assert (answer.status, answer.headers["retry-after"], orjson.loads(answer.body)["code"]) == (503, "2", "unavailable")
         assert answer.headers["access-control-allow-origin"] == "https://shop.example"
+        await running.until_trouble("the broker is stopped")
         producer.broken = False
+        await running.until_trouble("")
         assert (await ask(running.port, "POST /v1/page", AUTHORIZATION, body=PAGE)).status == 200
     assert len(producer.stored) == 1
 
@@ -192,6 +194,7 @@ async def test_stops_in_order() -> None:
         asking = asyncio.create_task(ask(running.port, "POST /v1/page", AUTHORIZATION, body=PAGE))
         await producer.asked.acquire()
         running.stop.set()
+        await running.until_trouble("the collector stops")
         await page.reader.read()
         producer.gate.set()
         assert (await asking).status == 200

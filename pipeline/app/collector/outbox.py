@@ -54,6 +54,7 @@ class Outbox:
     Attributes:
         held_bytes: Bytes that are held for requests: bodies that are being read, records that wait or are under way.
         crashed: Becomes an exception when sending failed in a way that is a bug of ours.
+        trouble: Why the broker does not take events now, or empty.
     """
 
     def __init__(self, producer: Producer, clock: Clock, *, most_bytes: int = MOST_BYTES, patience_seconds: float = PATIENCE_SECONDS) -> None:
@@ -66,6 +67,7 @@ class Outbox:
         self._flights: dict[asyncio.Task[None], list[Waiting]] = {}
         self._scheduled = False
         self.held_bytes = 0
+        self.trouble = ""
         self.crashed: asyncio.Future[None] = self._loop.create_future()
 
     def has_room(self, size: int) -> bool:
@@ -128,7 +130,9 @@ class Outbox:
             return
         except BrokerError as error:
             _log.warning("Events of %d requests could not be stored: %s", len(flight), error)
+            self.trouble = str(error)
             return
+        self.trouble = ""
         for waiting in flight:
             waiting.confirm()
 
@@ -141,8 +145,19 @@ class Outbox:
             waiting.give_up()
         for flight in self._flights.values():
             for waiting in flight:
-                if waiting.since <= late:
+                if waiting.since <= late and not waiting.stored.done():
+                    self.trouble = "the broker does not answer in time"
                     waiting.give_up()
+
+    async def look(self) -> None:
+        """Ask whether the broker is back, where it was away: who reads the trouble may send no events meanwhile that would show it."""
+        if self.trouble and not self._flights:
+            try:
+                await self._producer.start()
+            except BrokerError as error:
+                self.trouble = str(error)
+            else:
+                self.trouble = ""
 
     async def drain(self) -> None:
         """Wait until everything given is stored or given up; the caller goes on calling `give_up_on_late`."""

@@ -27,6 +27,8 @@ _CONNECTIONS: Final = 4096
 """Most connections at once; further ones wait in the backlog."""
 _TICK_SECONDS: Final = 0.25
 """How often late requests are looked for and counts are handed on."""
+_LOOK_SECONDS: Final = 1.0
+"""How often a broker that was away is asked whether it is back."""
 _STOP_SECONDS: Final = 10.0
 """How long requests under way have to end when the collector stops; longer than a request waits for the broker."""
 
@@ -51,6 +53,7 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
     routes: Routes,
     stop: asyncio.Event,
     listening: Callable[[int], None] | None = None,
+    troubled: Callable[[str], None] = lambda _trouble: None,
 ) -> None:
     """Take events over HTTP until told to stop; then finish the requests under way, store what they brought, and return.
 
@@ -65,6 +68,7 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
         routes: Further pages on the same port.
         stop: Set by the caller to stop.
         listening: Told the port once connections are accepted.
+        troubled: Told again and again why events are not taken now; an empty text where they are.
 
     Raises:
         DemoKeyExposed: `host` is open to other machines while a source has the write key `demo` (design: one machine). A later
@@ -93,12 +97,14 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
     )
     server = _EmbeddedServer(application, host, bound_port, listener)
     serving = asyncio.create_task(server.serve())
-    ticking = asyncio.create_task(_tick(outbox, counts, clock))
+    ticking = asyncio.create_task(_tick(outbox, counts, clock, lambda trouble: troubled("the collector stops" if stop.is_set() else trouble)))
+    looking = asyncio.create_task(_look(outbox, clock))
     stopping = asyncio.create_task(stop.wait())
     try:
         if listening is not None:
             listening(bound_port)
         await asyncio.wait((stopping, serving, ticking, outbox.crashed), return_when=asyncio.FIRST_COMPLETED)
+        troubled("the collector stops")
         application.end_streams()
         server.stop()  # type: ignore[no-untyped-call]  # granian's server has no annotations
         await asyncio.wait((serving,), timeout=_STOP_SECONDS)
@@ -108,16 +114,23 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
             if ended.done():
                 ended.result()
     finally:
-        for task in (stopping, ticking, serving):
+        for task in (stopping, ticking, looking, serving):
             task.cancel()
-        await asyncio.gather(stopping, ticking, serving, return_exceptions=True)
+        await asyncio.gather(stopping, ticking, looking, serving, return_exceptions=True)
 
 
-async def _tick(outbox: Outbox, counts: Counts, clock: Clock) -> None:
+async def _tick(outbox: Outbox, counts: Counts, clock: Clock, troubled: Callable[[str], None]) -> None:
     while True:
         await clock.sleep(_TICK_SECONDS)
         outbox.give_up_on_late()
+        troubled(outbox.trouble)
         counts.publish()
+
+
+async def _look(outbox: Outbox, clock: Clock) -> None:
+    while True:
+        await clock.sleep(_LOOK_SECONDS)
+        await outbox.look()
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -64,6 +64,7 @@ class _Collecting:
         self._configuration = Configuration(self._broker, options.prefix, read_schema("workspace"))
         self._resolve = judges(options).resolve
         self._keys: Mapping[str, str] = {}
+        self._trouble = ""
 
     async def run(self) -> None:
         """Serve until stopped."""
@@ -84,12 +85,16 @@ class _Collecting:
             clock=self._clock,
             routes=self._routes(feed),
             stop=stop,
+            troubled=self._note_trouble,
         )
         try:
             await until_stopped([serving], [feed.run(), _while_it_works(following)], stop.set)
         finally:
             following.cancel()
             await producer.stop()
+
+    def _note_trouble(self, trouble: str) -> None:
+        self._trouble = trouble
 
     def _take_keys(self, workspace: Workspace) -> None:
         self._keys = write_keys(workspace, self._resolve)
@@ -109,7 +114,8 @@ class _Collecting:
 
         async def ready(_request: RouteRequest) -> Reply:
             run = self._local_run()
-            return Reply(200, b"ok\n", "text/plain") if run is None or run.ready else Reply(503, b"not ready\n", "text/plain")
+            trouble = self._trouble or ("" if run is None or run.ready else "not ready")
+            return Reply(503, f"{trouble}\n".encode(), "text/plain") if trouble else Reply(200, b"ok\n", "text/plain")
 
         async def exposition(_request: RouteRequest) -> Reply:
             return Reply(200, self._metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
