@@ -12,7 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from pipeline.app.collector import serve_collector
-from pipeline.app.live import LiveFeed, Setup, live_routes
+from pipeline.app.live import LiveFeed, Setup, Standing, live_routes, standing
 from pipeline.model import headers as names
 from pipeline.model.ledger import Row, Tally, ledger_key, ledger_value
 from pipeline.model.record import Output, Record
@@ -169,6 +169,14 @@ async def one_job() -> list[dict[str, Any]]:
     return [{"id": "3f2a91c0", "state": "running", "input": "enriched", **times, "targets": ["crm"], "rate": 500, "offsets": 200, "left": 50}]
 
 
+async def halted() -> Standing:
+    """Answer as the processes do when a person has parked `crm` and the breaker has stopped enrich."""
+    filter_of = {"group": "filter", "lag": 0, "stopped": False, "trouble": ""}
+    enrich = {"group": "enrich", "lag": 7, "stopped": True, "trouble": "processor enrich crashed on 100 records <b>at steps.py:1</b>"}
+    crm = {"destination": "crm", "state": "parked", "reason": "parked_by_command", "held": 0}
+    return standing([{"groups": [filter_of, enrich]}, {"groups": [], "destinations": [crm, {**crm, "destination": "analytics", "state": "open"}]}])
+
+
 async def explained(wanted: str, source: str) -> dict[str, Any]:
     """Explain every event but `nobody` alike, with text that would be markup if it could."""
     hostile = "<img src=x onerror=alert(1)>"
@@ -195,7 +203,7 @@ async def served() -> AsyncIterator[str]:
         broker.create(topic_name("shop", topic), 4)
     for topic in ("ledger", "blocked", "dead.ingest", "dead.validate", "dead.deliver"):
         broker.create(topic_name("shop", topic), 1)
-    feed = LiveFeed(broker, "shop", TOPOLOGY, workspace=lambda: WORKSPACE, clock=clock)
+    feed = LiveFeed(broker, "shop", TOPOLOGY, workspace=lambda: WORKSPACE, clock=clock, processes=halted)
     address = ""
 
     def setup() -> Setup:
@@ -399,6 +407,21 @@ async def test_graph_counts(live: Open) -> None:
     tip = live.page.get_by_role("tooltip")
     await expect(tip).to_contain_text("1 duplicate")
     await expect(tip).to_contain_text("was seen from this source")
+
+
+async def test_what_does_not_flow_says_why_and_what_helps(live: Open) -> None:
+    """A parked destination and a processor that the breaker stopped are marked on their nodes; the others are not."""
+    tip = live.page.get_by_role("tooltip")
+    crm, enrich = live.page.locator('[data-node="target/crm"]'), live.page.locator('[data-node="enrich"]')
+    await expect(crm).to_contain_text("parked")
+    await crm.focus()
+    await expect(tip).to_contain_text("parked_by_command A person parked the destination")
+    await expect(tip.locator("code")).to_have_text("headrace destination resume crm")
+    await expect(enrich).to_contain_text("stopped")
+    await enrich.focus()
+    await expect(tip).to_contain_text("crashed on 100 records <b>at steps.py:1</b>")
+    await expect(tip.locator("code")).to_have_text("headrace apply")
+    await expect(live.page.locator('.node:not([data-halt=""])')).to_have_count(2)
 
 
 async def test_replay_jobs(live: Open) -> None:

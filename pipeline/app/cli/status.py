@@ -83,9 +83,8 @@ def _say_jobs(jobs: list[dict[str, Any]]) -> None:
 
 def _say_destinations(processes: list[dict[str, Any]]) -> None:
     """Show the destinations that do not take requests, or whose requests wait for one another."""
-    backlog = {group["group"].partition(".deliver.")[2]: group["lag"] for process in processes for group in process["groups"]}
     rows = [
-        (one["destination"], one["state"], one["reason"], backlog.get(one["destination"], ""), one["held"] or "")
+        (one["destination"], one["state"], one["reason"], backlog(one["destination"], process["groups"]), one["held"] or "")
         for process in processes
         for one in process["destinations"]
         if one["state"] != "open" or one["held"]
@@ -93,6 +92,19 @@ def _say_destinations(processes: list[dict[str, Any]]) -> None:
     if rows:
         say("\n[bold]Destinations[/] that wait; their backlog is kept")
         table(("destination", "state", "reason", "backlog", "held for order"), rows)
+
+
+def backlog(destination: str, groups: list[dict[str, Any]]) -> int:
+    """Say how many requests wait for a destination, as far as they were not taken up yet.
+
+    Args:
+        destination: Its id.
+        groups: The group members of a process that delivers to it, each with its topics and its lag.
+
+    Returns:
+        The lag of those that read its requests.
+    """
+    return sum(group["lag"] for group in groups if any(topic.endswith(f".requests.{destination}") for topic in group["topics"]))
 
 
 async def describe(run: Run, home: Path) -> dict[str, Any]:

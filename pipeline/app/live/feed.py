@@ -16,6 +16,7 @@ from pipeline.app.live.graph import graph, groups, shape
 from pipeline.app.live.ledgers import Ledgers
 from pipeline.app.live.recent import EVENTS_OF_A_SOURCE, Recent
 from pipeline.app.live.sampling import Sampling
+from pipeline.app.live.standing import Standing
 from pipeline.app.live.trail import GRACE_MS, as_detail, as_row, trail
 from pipeline.model.headers import DEAD_REASON, DESTINATION
 from pipeline.model.record import Record
@@ -55,7 +56,7 @@ class LiveFeed:
         topology: The topology that runs.
         workspace: Gives the workspace as it is now.
         clock: Time.
-        lags: Gives the lag of each group, without prefix; None to ask the cluster, which costs a connection for each group.
+        processes: Gives what the processes say of themselves; None to ask the cluster for lags, which costs a connection for each group.
     """
 
     def __init__(
@@ -66,14 +67,14 @@ class LiveFeed:
         *,
         workspace: Callable[[], Workspace],
         clock: Clock,
-        lags: Callable[[], Awaitable[Mapping[str, int]]] | None = None,
+        processes: Callable[[], Awaitable[Standing]] | None = None,
     ) -> None:
         self._broker = broker
         self._prefix = prefix
         self._topology = topology
         self._workspace = workspace
         self._clock = clock
-        self._lags_now = lags or self._ask_lags
+        self._stand_now = processes or self._ask_lags
         self._shape = shape(topology)
         self._watchers = 0
         self._opened = asyncio.Event()
@@ -83,7 +84,7 @@ class LiveFeed:
         self._recent = Recent(self._shape.event_topics[:2])
         self._ledgers = Ledgers()
         self._sampling = Sampling()
-        self._lags: dict[str, int] = {}
+        self._standing = Standing()
         self._refused: Counter[str] = Counter()
         self._doubtful: deque[tuple[int, str, int, int, int]] = deque(maxlen=5000)
         self._began_ms = self._clock.now_ms()
@@ -97,7 +98,7 @@ class LiveFeed:
 
     async def _watch(self) -> None:
         following: dict[str, asyncio.Task[None]] = {}
-        tending = [asyncio.create_task(self._keep_lags()), asyncio.create_task(self._tend())]
+        tending = [asyncio.create_task(self._keep_standing()), asyncio.create_task(self._tend())]
         try:
             unwatched = 0.0
             while unwatched < LINGER_SECONDS:
@@ -209,17 +210,17 @@ class LiveFeed:
                 _, topic, partition, start, end = self._doubtful.popleft()
                 self._recent.touch_range(topic, partition, start, end)
 
-    async def _keep_lags(self) -> None:
+    async def _keep_standing(self) -> None:
         while True:
             began = self._clock.monotonic()
             try:
-                self._lags = dict(await self._lags_now())
+                self._standing = await self._stand_now()
             except BrokerError as error:
                 _log.debug("The live page cannot read lags: %s", error)
             # However many groups there are, asking for their lags takes a tenth of the time at most.
             await self._clock.sleep(max(LAG_SECONDS, 10 * (self._clock.monotonic() - began)))
 
-    async def _ask_lags(self) -> Mapping[str, int]:
+    async def _ask_lags(self) -> Standing:
         admin = self._broker.admin()
         existing = await admin.topics()
         lags: dict[str, int] = {}
@@ -227,14 +228,14 @@ class LiveFeed:
             topics = [topic for name in names if (topic := topic_name(self._prefix, name)) in existing]
             with contextlib.suppress(BrokerError):  # a group that has not committed anything yet has no coordinator
                 lags[group] = sum((await admin.lags(topic_name(self._prefix, group), topics)).values())
-        return lags
+        return Standing(lags)
 
     async def updates(self) -> AsyncGenerator[tuple[str, Any], None]:
         """Give what a page has to know: everything at first, then what changed. Closing it lets the feed rest.
 
         Yields:
             (`events`, {`rows`}) with the rows that are new or changed, at most four times a second;
-            (`stages`, {…}) about once a second: `now`, `since`, `config`, `one_in`, `arrivals`, `history`, `sources`, `processors`.
+            (`stages`, {…}) about once a second: `now`, `since`, `config`, `one_in`, `arrivals`, `history`, `sources`, `processors`, `destinations`.
         """
         self._watchers += 1
         self._opened.set()
@@ -262,12 +263,16 @@ class LiveFeed:
         """Give what the graph shows: rates, lags and totals.
 
         Returns:
-            A JSON object; `processors` as in `Ledgers.summary` with `lag`, which is None until it is known.
+            A JSON object; `processors` as in `Ledgers.summary` with `lag`, which is None until it is known, and `halt` where the breaker has
+            stopped one; `destinations` those that take no requests (`Halt`).
         """
         now = self._clock.now_ms()
         processors = self._ledgers.summary(now)
-        for group in {*groups(self._topology, self._workspace()), *self._lags}:
-            processors.setdefault(group, {})["lag"] = self._lags.get(group)
+        said = self._standing
+        for group in {*groups(self._topology, self._workspace()), *said.lags}:
+            processors.setdefault(group, {})["lag"] = said.lags.get(group)
+            if group in said.stopped:
+                processors[group]["halt"] = said.stopped[group]._asdict()
         processors["collector"] = {"dead": dict(self._refused)}  # it writes no ledger
         return {
             "now": now,
@@ -278,6 +283,7 @@ class LiveFeed:
             "history": self._sampling.arrivals.history(now),
             "sources": self._ledgers.source_rates(now),
             "processors": processors,
+            "destinations": {one: halt._asdict() for one, halt in said.destinations.items()},
         }
 
     def graph(self) -> dict[str, Any]:

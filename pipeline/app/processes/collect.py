@@ -15,6 +15,7 @@ from pipeline.app.explain.asking import addresses_of, ask_dedup
 from pipeline.app.live.feed import LiveFeed
 from pipeline.app.live.routes import live_routes
 from pipeline.app.live.setup import Setup
+from pipeline.app.live.standing import Standing, standing
 from pipeline.app.processes.options import ProcessOptions, judges, prepare_process
 from pipeline.app.processes.probe import read_page
 from pipeline.app.processes.replays import job_lines
@@ -74,7 +75,9 @@ class _Collecting:
         producer = self._broker.producer()
         await producer.start()
         stop = asyncio.Event()
-        feed = LiveFeed(self._broker, self._options.prefix, self._options.topology, workspace=self._workspace, clock=self._clock, lags=self._lags())
+        feed = LiveFeed(
+            self._broker, self._options.prefix, self._options.topology, workspace=self._workspace, clock=self._clock, processes=self._processes()
+        )
         serving = serve_collector(
             host=self._options.host,
             port=self._options.port,
@@ -160,15 +163,15 @@ class _Collecting:
         address = f"http://127.0.0.1:{self._options.port}"
         return Setup(key, source, address, self._options.bootstrap, topic_name(self._options.prefix, "raw"), links)
 
-    def _lags(self) -> Callable[[], Awaitable[Mapping[str, int]]] | None:
-        """Let the live page ask the processes of a local run for their lag; elsewhere it asks the cluster."""
+    def _processes(self) -> Callable[[], Awaitable[Standing]] | None:
+        """Let the live page ask the processes of a local run about themselves; elsewhere it asks the cluster for their lag."""
         if read_run(self._options.home) is None:
             return None
 
-        async def lags() -> Mapping[str, int]:
+        async def processes() -> Standing:
             run = self._local_run()
             ports = [process.port for process in run.processes if process.name not in ("kafka", "collector")] if run is not None else []
             answers = await asyncio.gather(*(read_page(port) for port in ports))
-            return {group["group"]: group["lag"] for answer in answers if answer is not None for group in answer.get("groups", ())}
+            return standing(answer for answer in answers if answer is not None)
 
-        return lags
+        return processes

@@ -108,6 +108,7 @@ class Health:
             {
                 "group": group,
                 "ready": host.ready and group not in stopped,
+                "stopped": group in stopped,
                 "trouble": stopped.get(group) or host.trouble,
                 "topics": host.topics,
                 "partitions": [f"{one.topic}-{one.partition}" for one in host.assigned],

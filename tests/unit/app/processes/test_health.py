@@ -120,7 +120,7 @@ async def test_what_the_breaker_stopped_is_named_and_looked_at_no_more() -> None
     await asyncio.sleep(3 * END_SECONDS)
     assert ("", "processor filter crashed on 100 records") == (bench.health.live(), bench.health.ready())
     group = bench.health.status("filter")["groups"][0]
-    assert (False, "processor filter crashed on 100 records") == (group["ready"], group["trouble"])
+    assert (False, True, "processor filter crashed on 100 records") == (group["ready"], group["stopped"], group["trouble"])
     assert 1 == bench.metrics.values["headrace_processor_stopped", ("filter",)]
     running.cancel()
     await asyncio.wait([running])

@@ -82,6 +82,7 @@ export function mountGraph(body, live, head) {
         each.badges.dataset.now = badges;
         each.badges.replaceChildren(...facts.badges.map(([text, kind]) => el("span", { class: `badge ${kind}` }, text)));
       }
+      each.button.dataset.halt = haltOf(each.node, stages)?.state ?? "";
       each.button.dataset.flow = facts.rate > 0 ? "on" : "off";
       each.button.setAttribute("aria-label", [each.node.label, each.node.detail, each.figure.textContent, ...facts.badges.map(([text]) => text)].filter(Boolean).join(", "));
       each.line.setAttribute("points", spark(facts.history));
@@ -164,18 +165,24 @@ function spark(history) {
   return history.map((value, index) => `${(index * 60) / (history.length - 1)},${(11.5 - (10.5 * value) / most).toFixed(1)}`).join(" ");
 }
 
+/** What does not flow here, why, and what makes it flow again; undefined where all is well. */
+function haltOf(node, stages) {
+  return node.kind === "destination" ? stages.destinations[node.label] : node.kind === "stage" ? stages.processors[node.group]?.halt : undefined;
+}
+
 function factsOf(node, stages) {
   if (node.kind === "source") return { rate: stages.sources[node.label] ?? 0, badges: [], history: null };
   const facts = stages.processors[node.group] ?? {};
-  if (node.kind === "destination") return { rate: null, badges: statusBadges(facts.statuses).slice(0, 2), history: null };
-  const badges = [];
+  const halt = haltOf(node, stages);
+  const badges = halt ? [[halt.state, "bad"]] : [];
+  if (node.kind === "destination") return { rate: null, badges: [...badges, ...statusBadges(facts.statuses)].slice(0, 2), history: null };
   if (node.kind === "storage") return { rate: null, badges: facts.passed ? [[`${count(facts.passed)} stored`, "good"]] : [], history: null };
   if (node.kind === "retry" && facts.lag > 0) badges.push([`${count(facts.lag)} waiting`, "warn"]);
   else if (facts.lag > 0) badges.push([`lag ${count(facts.lag)}`, facts.lag > 1000 ? "warn" : "calm"]);
   const dead = total(facts.dead);
   if (dead) badges.push([`${count(dead)} dead`, "bad"]);
   if (node.kind === "collector") return { rate: stages.arrivals, badges, history: stages.history };
-  return { rate: facts.rate ?? 0, badges, history: facts.history };
+  return { rate: halt ? null : (facts.rate ?? 0), badges, history: facts.history };
 }
 
 function statusBadges(statuses) {
@@ -208,7 +215,10 @@ function describe(node, live) {
     ];
   });
   const statuses = statusBadges(facts.statuses);
+  const halt = haltOf(node, stages);
   return [
+    halt ? el("p", { class: "tip-halt" }, el("b", {}, halt.reason ? `${halt.state}: ${halt.reason}` : halt.state), " ", halt.detail || live.sentence(halt.reason),
+      " ", halt.state === "stopped" ? "It begins again, once its cause is mended, with " : "It goes on with ", el("code", {}, halt.command)) : null,
     collects ? el("p", {}, "Takes events over HTTP and answers 200 once Kafka has stored them.") : figures,
     statuses.length ? el("p", { class: "tip-statuses" }, statuses.map(([text, kind]) => el("span", { class: `badge ${kind}` }, text))) : null,
     ...reasons,
