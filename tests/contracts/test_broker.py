@@ -309,6 +309,17 @@ async def test_members_share_all_partitions(cluster: Cluster) -> None:
         await until(lambda: shared(group[1:]))
 
 
+async def test_a_member_that_stops_has_left_its_group(cluster: Cluster) -> None:
+    """The broker knows nothing more of it when `stop` returns: nobody waits for its session to end."""
+    await cluster.create("in")
+    async with members(cluster, 1) as group:
+        await group[0].start([cluster.name("in")])
+        await until(lambda: len(group[0].mine) == PARTITIONS)
+        assert 1 == len(await cluster.broker.admin().members(cluster.name("group")))
+        await group[0].consumer.stop()
+        assert [] == list(await cluster.broker.admin().members(cluster.name("group")))
+
+
 async def test_a_member_reads_from_where_it_is_told(cluster: Cluster) -> None:
     """Assigned partitions are paused; after seek and resume records come from that offset, and again after a seek back."""
     await cluster.create("in", partitions=1)
