@@ -128,6 +128,11 @@ class DeliverWorker:
     def _ordered(self) -> bool:
         return self._held is not None and self._lane.settings.ordered
 
+    @property
+    def unfinished(self) -> int:
+        """How many of its requests it has taken up and not finished."""
+        return self._unfinished
+
     def standing(self) -> Standing:
         """Say how far it is; a tool that is away, slow, or asked more seldom than requests come, is waited for on purpose."""
         waits = "room among the requests that are held in order" if self._order.full else self._lane.busy if self._unfinished else ""

@@ -105,6 +105,11 @@ class Member(Protocol):
     rank: int
     """Which of its requests go first: retries, then live traffic, then replay jobs (`rank_of`)."""
 
+    @property
+    def unfinished(self) -> int:
+        """How many of its requests it has taken up and not finished; those that are held in order are not among them."""
+        ...
+
     async def attempt(self, entry: Entry) -> None:
         """Send one of its requests and note the outcome; never raises."""
         ...
@@ -256,6 +261,11 @@ class DeliveryLane:
             self._idle.clear()
             self._replaying = 0
             self._timer = None
+
+    @property
+    def unfinished(self) -> int:
+        """How many requests were taken up and are not finished."""
+        return sum(member.unfinished for member in self._members)
 
     @property
     def held(self) -> int:

@@ -84,7 +84,7 @@ def _say_jobs(jobs: list[dict[str, Any]]) -> None:
 def _say_destinations(processes: list[dict[str, Any]]) -> None:
     """Show the destinations that do not take requests, or whose requests wait for one another."""
     rows = [
-        (one["destination"], one["state"], one["reason"], backlog(one["destination"], process["groups"]), one["held"] or "")
+        (one["destination"], one["state"], one["reason"], backlog(one, process["groups"]), one["held"] or "")
         for process in processes
         for one in process["destinations"]
         if one["state"] != "open" or one["held"]
@@ -94,17 +94,19 @@ def _say_destinations(processes: list[dict[str, Any]]) -> None:
         table(("destination", "state", "reason", "backlog", "held for order"), rows)
 
 
-def backlog(destination: str, groups: list[dict[str, Any]]) -> int:
-    """Say how many requests wait for a destination, as far as they were not taken up yet.
+def backlog(destination: dict[str, Any], groups: list[dict[str, Any]]) -> int:
+    """Say how many requests wait for a destination.
 
     Args:
-        destination: Its id.
-        groups: The group members of a process that delivers to it, each with its topics and its lag.
+        destination: What a process that delivers to it says of it.
+        groups: The group members of that process, each with its topics and its lag.
 
     Returns:
-        The lag of those that read its requests.
+        The lag of those that read its requests, and what they have taken up and not finished.
     """
-    return sum(group["lag"] for group in groups if any(topic.endswith(f".requests.{destination}") for topic in group["topics"]))
+    topic = f".requests.{destination['destination']}"
+    lag: int = sum(group["lag"] for group in groups if any(name.endswith(topic) for name in group["topics"]))
+    return lag + int(destination["unfinished"])
 
 
 async def describe(run: Run, home: Path) -> dict[str, Any]:

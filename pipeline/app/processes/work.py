@@ -108,7 +108,10 @@ async def _work(options: ProcessOptions, name: str, processors: Sequence[str], s
 
 
 def _destinations(maker: HostMaker) -> list[dict[str, Any]]:
-    return [{"destination": one, "state": lane.state, "reason": lane.reason, "held": lane.held} for one, lane in sorted(maker.lanes.items())]
+    return [
+        {"destination": one, "state": lane.state, "reason": lane.reason, "held": lane.held, "unfinished": lane.unfinished}
+        for one, lane in sorted(maker.lanes.items())
+    ]
 
 
 def _jobs(runners: Sequence[ProcessorRunner | JobsRunner]) -> dict[str, Any]:

@@ -317,9 +317,10 @@ async def test_parked_by_command_until_it_is_resumed() -> None:
         await until(lambda: len(inbox) == 0)
         await asyncio.sleep(3 * QUICK.probe_seconds)
         assert ("parked", "parked_by_command", [0, 1, 2]) == (bench.lane.state, bench.lane.reason, sorted(bench.sent()))
-        assert 1 == bench.metrics.values["headrace_destination_parked", ("crm",)]
+        assert (1, 27) == (bench.metrics.values["headrace_destination_parked", ("crm",)], bench.lane.unfinished)
         bench.lane.command(parked=False, at_ms=101)
         await until(lambda: bench.offset() == 30)
+        assert 0 == bench.lane.unfinished
     assert list(range(30)) == sorted(bench.sent())
     assert ("open", "") == (bench.lane.state, bench.lane.reason)
 
@@ -580,6 +581,7 @@ async def test_a_replay_takes_what_live_traffic_leaves() -> None:
         def __init__(self, topic: str) -> None:
             self.rank = rank_of(topic)
             self.topic = topic
+            self.unfinished = 0
 
         async def attempt(self, entry: Entry) -> None:
             order.append(self.topic)
