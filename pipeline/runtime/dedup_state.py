@@ -217,7 +217,11 @@ class DedupState:
         self._metrics.set("headrace_dedup_window_seconds", covered.seconds, **self._labels)
         self._metrics.set("headrace_dedup_window_short", covered.short, **self._labels)
         if covered.short and not self._short:
-            _log.warning(_SHORT, *self._partition, covered.seconds, self._window_ms / 1000)
+            declared = self._window_ms / 1000
+            if covered.seconds < declared:
+                _log.warning(_SHORT, *self._partition, covered.seconds, declared)
+            else:
+                _log.warning("Dedup of %s-%d remembers a message for %.0f s, as declared: less than a day.", *self._partition, declared)
         self._short = covered.short
 
     def close(self) -> None:

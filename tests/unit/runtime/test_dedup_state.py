@@ -97,11 +97,12 @@ async def test_a_second_copy_is_a_duplicate_within_the_window() -> None:
 
 
 @jumping
-async def test_another_window_counts_to_its_last_second() -> None:
+async def test_another_window_counts_to_its_last_second(caplog: pytest.LogCaptureFixture) -> None:
     """With a window of an hour a copy one second before its end is dropped, one second after it passes."""
     bench = Bench()
     state = bench.state(window_ms=3_600_000)
     await state.restore(resumed=False)
+    assert "remembers a message for 3600 s, as declared: less than a day" in caplog.text
     state.seen(A, NOW, 7)
     state.seen(B, NOW, 8)
     bench.commit(state)
