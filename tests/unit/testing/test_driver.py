@@ -97,7 +97,7 @@ def test_a_bug_is_raised_where_the_driver_runs(monkeypatch: pytest.MonkeyPatch) 
     def crash(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("pipeline.assembly.steps.create_dedup", lambda _seen: crash)
+    monkeypatch.setattr("pipeline.assembly.hosts.create_dedup", lambda _seen: crash)
     with Driver(FUSED, WORKSPACE) as driver:
         for number in range(CRASHES_MOST):
             driver.send(event(messageId=f"m-{number}"), source="web")
