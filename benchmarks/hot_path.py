@@ -22,11 +22,11 @@ from pipeline.app.declared import read_topology, read_workspace
 from pipeline.app.demo_workspace import demo_workspace
 from pipeline.app.processes.options import call_schemas
 from pipeline.assembly import Judges, build_steps
+from pipeline.dedup import create_dedup
 from pipeline.demo import shop_events
 from pipeline.model import ids
 from pipeline.model.outcomes import Outcome, Step
 from pipeline.model.record import Message, Record
-from pipeline.runtime.dedup_state import DedupState
 from pipeline.runtime.judgement import Judged, Plan, judge
 
 BUDGET: Final = 11.0
@@ -35,7 +35,7 @@ RECORDS_OF_A_SLICE: Final = 120
 """What 128 KB of input hold (step worker)."""
 
 
-class _Seen(DedupState):
+class _Seen:
     """Ids seen in memory alone, as the overlay of an open transaction is."""
 
     def __init__(self) -> None:
@@ -90,7 +90,9 @@ def measure(events: int, rounds: int) -> dict[str, float]:
     processor = topology.processors["prepare"]
     records = _records(events, topology.partitions)
     seen = _Seen()
-    steps = build_steps(processor, "", workspace, Judges(topology, call_schemas(), lambda text: text), seen)
+    made = dict(build_steps(processor, "", workspace, Judges(topology, call_schemas(), lambda text: text)))
+    made["dedup"] = create_dedup(seen.seen)
+    steps = [(name, made[name]) for name in processor.steps]
     chains: list[tuple[tuple[str, Step], ...]] = [(("nothing", _nothing),), *(steps[: count + 1] for count in range(len(steps)))]
     plans = [Plan("demo", 1, chain, processor.lanes, trusted=False) for chain in chains]
     gc.collect()

@@ -159,7 +159,7 @@ class HostMaker:
         outside, prefix = self._outside, workspace.name
 
         def build(version: Workspace) -> tuple[tuple[str, Step], ...]:
-            return build_steps(processor, instance, version, self._judges, None, left_out=("dedup",))
+            return build_steps(processor, instance, version, self._judges)
 
         plans = ConfiguredPlans(processor, self._configuration, build, instance)
         suspicions: dict[TopicPartition, Suspicion] = defaultdict(Suspicion)

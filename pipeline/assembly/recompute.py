@@ -74,7 +74,7 @@ class Rerun:
         chosen = processor.enrichments if enrichments is None else enrichments
         workspace = self.workspace(version)
         alone = replace(processor, steps=(step,), enrichments=chosen)
-        steps = build_steps(alone, instance, workspace, self._judges, None)
+        steps = build_steps(alone, instance, workspace, self._judges)
         lanes = {"main": f"{step}.main", **processor.lanes}
         return Plan(workspace.name, version, steps, lanes, trusted=step != "validate")
 

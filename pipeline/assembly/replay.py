@@ -28,9 +28,9 @@ def build_replay_steps(job: Job, workspace: Workspace, judges: Judges) -> tuple[
     steps: list[tuple[str, Step]] = []
     if job.input == "raw":
         for processor in _before_events(topology):
-            steps += build_steps(processor, "", workspace, judges, None, left_out=_LEFT_OUT)
+            steps += build_steps(processor, "", workspace, judges, left_out=_LEFT_OUT)
         steps = [(name, in_place(step, topology.partitions) if name == "validate" else step) for name, step in steps]
-    filter_ = build_steps(Processor("filter", "", steps=("filter",)), "", workspace, judges, None)
+    filter_ = build_steps(Processor("filter", "", steps=("filter",)), "", workspace, judges)
     route = create_route(job, translate_all(workspace), workspace.version)
     return (*steps[:1], ("replay", create_select(job)), *steps[1:], *filter_, ("translate", route))
 

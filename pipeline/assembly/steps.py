@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipeline.dedup import create_dedup
 from pipeline.enrich import create_enrich, open_geo_reader
 from pipeline.filter import create_filter
 from pipeline.mapping import compile_mapping, compile_query
@@ -15,7 +14,6 @@ from pipeline.model.record import Message
 from pipeline.model.topology import Processor, Topology
 from pipeline.model.workspace import Storage, Workspace
 from pipeline.registry import DESTINATION_TYPES
-from pipeline.runtime.dedup_state import DedupState
 from pipeline.translate import create_translate, create_translate_all
 from pipeline.validate import create_validate
 
@@ -66,7 +64,6 @@ def build_steps(
     instance: str,
     workspace: Workspace,
     judges: Judges,
-    dedup: DedupState | None,
     left_out: Collection[str] = (),
 ) -> tuple[tuple[str, Step], ...]:
     """Build the steps of a processor for one version of the configuration.
@@ -76,21 +73,18 @@ def build_steps(
         instance: Id of the destination where there is one group for each, else empty.
         workspace: What is declared.
         judges: What steps need beside it.
-        dedup: The partition's dedup state, for a processor with that step.
         left_out: Names of steps that are not built.
 
     Returns:
-        Names and steps in order.
+        Names and steps in order. Dedup is not among them: it is made for each partition, with its state.
     """
     steps: list[tuple[str, Step]] = []
     for name in processor.steps:
-        if name in left_out:
+        if name == "dedup" or name in left_out:
             continue
         if name == "validate":
             keys = write_keys(workspace, judges.resolve)
             step = create_validate(workspace, keys, judges.call_schemas, partitions=judges.topology.partitions)
-        elif name == "dedup" and dedup is not None:
-            step = create_dedup(dedup.seen)
         elif name == "enrich":
             step = _enrich(processor, workspace)
         elif name == "filter":
