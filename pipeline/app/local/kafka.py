@@ -34,12 +34,19 @@ class KafkaStartError(Exception):
     """The broker does not run. The message says why and what to do."""
 
 
-def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port(besides: int = 0) -> int:
+    """A TCP port on 127.0.0.1 that nobody listens on at this moment.
+
+    Args:
+        besides: A port that is spoken for, though nobody may listen on it yet; the system could give the same one twice.
+
+    Returns:
+        The port.
+    """
+    with socket.socket() as one, socket.socket() as other:
+        for probe in (one, other):  # both bound at once, so that they differ
+            probe.bind(("127.0.0.1", 0))
+        return next(port for probe in (one, other) if (port := int(probe.getsockname()[1])) != besides)
 
 
 def check_port_free(port: int, what: str) -> None:
@@ -178,7 +185,7 @@ class LocalKafka:
         return self._folder / "broker.pid"
 
     def _write_settings(self) -> None:
-        text = broker_properties(self._folder / "data", self._port, free_port())
+        text = broker_properties(self._folder / "data", self._port, free_port(besides=self._port))
         self._settings.write_text(text, encoding="utf-8")
         (self._folder / "log4j2.properties").write_text(log_properties(self._logs / "kafka.log"), encoding="utf-8")
 

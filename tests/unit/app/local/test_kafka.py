@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Self
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -102,6 +103,32 @@ async def test_data_is_there_after_a_restart(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
+class _Probe:
+    """A socket to which the system gives the ports 7 and 8 in turn."""
+
+    given = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def bind(self, _address: tuple[str, int]) -> None:
+        _Probe.given += 1
+        self.port = 7 + (_Probe.given - 1) % 2
+
+    def getsockname(self) -> tuple[str, int]:
+        return "127.0.0.1", self.port
+
+
+def test_a_port_that_is_spoken_for_is_not_given_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broker and controller never get one port for both, though nobody listens on the first yet."""
+    monkeypatch.setattr("pipeline.app.local.kafka.socket.socket", _Probe)
+    assert 8 == free_port(besides=7)
+    assert 7 == free_port()
+
+
 async def test_a_second_run_on_the_same_home_is_told_who_has_it(tmp_path: Path) -> None:
     """The message names the process that runs the broker."""
     broker = LocalKafka(tmp_path, free_port())
