@@ -22,6 +22,8 @@ from pipeline.model.workspace import Workspace
 
 WARM: Final = 0.2
 """Part of the input before the first reading."""
+TIRED: Final = 0.9
+"""Part of the input before the second one: as much is judged and not committed yet, and so not counted, as at the first."""
 STAGES: Final = {"fused": ("prepare", "translate"), "default": ("validate", "enrich", "filter")}
 ROUTES: Final = 3
 """Destinations that an event goes to, however many there are."""
@@ -99,7 +101,7 @@ async def stage(cluster: Cluster, shape: Shape, processor: str, events: int, wra
         wrap: Command that each process is started by.
 
     Returns:
-        Its figures, for each event after the warm part.
+        Its figures, for each event between the two readings.
     """
     broker = psutil.Process(cluster.pid)
     async with AsyncExitStack() as stack:
@@ -107,8 +109,9 @@ async def stage(cluster: Cluster, shape: Shape, processor: str, events: int, wra
         processes = [await stack.enter_async_context(running(cluster, shape.topology, [processor], name, wrap=wrap)) for name in names]
         before = await _taken(processes, int(events * WARM))
         broker_before = sum(broker.cpu_times()[:2])
-        after = await _taken(processes, events)
+        after = await _taken(processes, int(events * TIRED))
         broker_after = sum(broker.cpu_times()[:2])
+        await _taken(processes, events)
 
     def gained(name: str) -> float:
         return float(sum(getattr(one, name) for one in after) - sum(getattr(one, name) for one in before))

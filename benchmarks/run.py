@@ -108,7 +108,7 @@ def _transactions(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
 
 
 _HOP: Final = {"prepare": 11.0, "validate": 16.0, "enrich": 12.0, "filter": 12.0}
-_QUICK: Final = ("--events", "40000")
+_QUICK: Final = ("--events", "240000")
 JOBS: Final = (
     Job(("benchmarks.hot_path", "--json"), _hot_path, ()),
     Job(("benchmarks.mapping", "--json"), lambda found: [Row("a mapping of 20 fields", found["mapping_cpu_us"], "CPU µs", 20.0)], ()),
