@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Protocol
 
@@ -145,8 +145,3 @@ def number(record: Record, name: str) -> int:
 def short_topic(topic: str, prefix: str) -> str:
     """Give a topic's name without the workspace's prefix."""
     return topic.removeprefix(f"{prefix}.")
-
-
-def same_headers(one: Mapping[str, bytes], other: Mapping[str, bytes]) -> list[str]:
-    """Name the headers in which two records differ."""
-    return sorted(name for name in one.keys() | other.keys() if one.get(name) != other.get(name))

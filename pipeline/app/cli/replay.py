@@ -167,11 +167,6 @@ def _show_rehearsal(job: Job, counts: Counts) -> None:
     say("Nothing was written: this was a dry run.")
 
 
-def _table_of(counts: Counts, rows: str) -> None:
-    found = [(counts.requests, "requests"), (counts.rows, rows)]
-    table(("target", "what", "count"), [(name, what, count) for each, what in found for name, count in each.items()])
-
-
 def counts_data(counts: Counts) -> dict[str, Any]:
     """Write counts as plain data."""
     return {
