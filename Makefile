@@ -106,13 +106,16 @@ clean: ## Remove the environment and what tools left; keeps .headrace, which hol
 		{ echo "This Python lacks venv. On Debian and Ubuntu: sudo apt-get install python3-venv" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv
 
+# The locks are whole, so pip resolves nothing (`--no-deps`): with hashes it asks for the newest release of a package that another
+# names with an extra, and finds it unpinned (pypa/pip#9644).
 $(RUNTIME): requirements/runtime.txt pyproject.toml | .venv/bin/python
 	@echo "installing what headrace needs into .venv (once, about a minute)"
-	@$(PIP) --require-hashes --requirement requirements/runtime.txt
+	@$(PIP) --no-deps --require-hashes --requirement requirements/runtime.txt
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(DEV): requirements/dev.txt $(RUNTIME)
 	@echo "installing the tools for tests and checks into .venv (once)"
-	@$(PIP) --require-hashes --requirement requirements/dev.txt
+	@$(PIP) --no-deps --require-hashes --requirement requirements/dev.txt
+	@$(BIN)/python -m pip check >/dev/null || $(BIN)/python -m pip check
 	@touch $@
