@@ -136,7 +136,6 @@ class HostMaker:
             make_worker=made.make_worker,
             counts=self._counts(processor, made.topics, workspace),
             inbox_bytes=_WAITING_BYTES if processor.kind in ("deliver", "retry") else INBOX_BYTES,
-            on_expired=lambda offsets: self._outside.metrics.add("headrace_records_expired_total", offsets, processor=name),
             on_end=made.on_end,
         )
 
@@ -318,7 +317,6 @@ class HostMaker:
             make_worker=make_worker,
             counts=self._counts(processor, [job.input], workspace),
             inbox_bytes=_WAITING_BYTES,
-            on_expired=lambda offsets: outside.metrics.add("headrace_records_expired_total", offsets, processor="replay"),
         )
 
 

@@ -7,6 +7,20 @@ from __future__ import annotations
 
 from pipeline.audit.accounts import ENDS, Accounts, Transaction, read_transaction
 from pipeline.audit.arrows import Readers
-from pipeline.audit.report import Balance, Finding, Place, Report, Span, questions, report
+from pipeline.audit.report import FAULTS, Balance, Finding, Place, Report, Span, questions, report
 
-__all__ = ["ENDS", "Accounts", "Balance", "Finding", "Place", "Readers", "Report", "Span", "Transaction", "questions", "read_transaction", "report"]
+__all__ = [
+    "ENDS",
+    "FAULTS",
+    "Accounts",
+    "Balance",
+    "Finding",
+    "Place",
+    "Readers",
+    "Report",
+    "Span",
+    "Transaction",
+    "questions",
+    "read_transaction",
+    "report",
+]

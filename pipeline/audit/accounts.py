@@ -27,6 +27,7 @@ class Transaction(NamedTuple):
         taken: How many inputs ended.
         lanes: Records written, by lane.
         rows: Source, type, event, verdict, reason, destination, count.
+        expired: Offsets, half open, that retention took before the processor had read them, or None.
     """
 
     processor: str
@@ -37,6 +38,7 @@ class Transaction(NamedTuple):
     taken: int
     lanes: Mapping[str, int]
     rows: Sequence[Sequence[Any]]
+    expired: tuple[int, int] | None = None
 
 
 def read_transaction(value: bytes | None) -> Transaction | None:
@@ -50,6 +52,7 @@ def read_transaction(value: bytes | None) -> Transaction | None:
     """
     try:
         body = orjson.loads(value or b"")
+        expired = body.get("expired")
         return Transaction(
             str(body["processor"]),
             str(body["topic"]),
@@ -59,6 +62,7 @@ def read_transaction(value: bytes | None) -> Transaction | None:
             int(body["in"]),
             {str(lane): int(count) for lane, count in body["lanes"].items()},
             [(*row[:6], int(row[6])) for row in body["rows"]],
+            (int(expired[0]), int(expired[1])) if expired else None,
         )
     except (ValueError, KeyError, TypeError, IndexError, AttributeError):
         return None
@@ -130,15 +134,17 @@ class Chain:
         end: Offset after the last one taken.
         taken: Inputs, those that were read again among them.
         jumps: Ranges that were taken again.
+        expired: Ranges that were never taken, because retention was there first.
     """
 
-    __slots__ = ("_last_end", "_last_start", "_skipped", "end", "jumps", "start", "taken")
+    __slots__ = ("_last_end", "_last_start", "_skipped", "end", "expired", "jumps", "start", "taken")
 
     def __init__(self, start: int) -> None:
         self.start = start
         self.end = start
         self.taken = 0
         self.jumps: list[Jump] = []
+        self.expired: list[tuple[int, int]] = []
         self._skipped: list[tuple[int, int]] = []
         self._last_start = self._last_end = start
 
@@ -159,6 +165,22 @@ class Chain:
         self.end = max(self.end, end)
         self.taken += taken
         self._last_start, self._last_end = start, end
+
+    def expire(self, start: int, end: int) -> None:
+        """Add offsets that retention took; what of them had been taken before the group was set back is no loss.
+
+        Args:
+            start: First offset.
+            end: Offset after the last one.
+        """
+        if start > self.end:
+            self._skipped.append((self.end, start))
+        elif start < self.end:
+            self.jumps.append(Jump(start, min(end, self.end), 0, None, twice=False))
+        self._last_start = self._last_end = end
+        if end > self.end:
+            self.expired.append((max(start, self.end), end))
+            self.end = end
 
     def _again(self, start: int, end: int, taken: int, *, on_purpose: bool) -> None:
         known = min(end, self.end)
@@ -210,7 +232,10 @@ class Accounts:
         last_at = self._last_at.get(place, 0)
         self._last_at[place] = at_ms
         on_purpose = any(last_at <= reset <= at_ms for reset in self._resets.get(transaction.processor, ()))
-        chain = self.chains.setdefault(place, Chain(transaction.start))
+        expired = transaction.expired
+        chain = self.chains.setdefault(place, Chain(expired[0] if expired else transaction.start))
+        if expired:
+            chain.expire(*expired)
         chain.add(transaction.start, transaction.end, transaction.taken, on_purpose=on_purpose)
 
     def redriven(self, topic: str) -> int:

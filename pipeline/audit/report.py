@@ -33,7 +33,9 @@ class Span(NamedTuple):
     end: int
 
 
-Kind = Literal["unaccounted input", "counted twice", "read again"]
+Kind = Literal["unaccounted input", "counted twice", "read again", "expired"]
+FAULTS: Final = frozenset[Kind](("unaccounted input", "counted twice"))
+"""What nobody can account for; the others are known for what they are."""
 
 
 class Finding(NamedTuple):
@@ -43,8 +45,8 @@ class Finding(NamedTuple):
         processor: Consumer group.
         span: Where.
         kind: `unaccounted input`: records that no transaction took. `counted twice`: a transaction that repeats the one before it.
-            `read again`: the group's offset was set back, which is no fault.
-        records: How many.
+            `read again`: the group's offset was set back, which is no fault. `expired`: retention took them before the group had read them.
+        records: How many; of what has expired only the offsets are known, markers of transactions among them.
     """
 
     processor: str
@@ -60,13 +62,15 @@ class Balance(NamedTuple):
         arrow: The arrow.
         taken: What its readers took, without what they read again, and what ended on the way.
         under_way: Of what was written, how many lie in the topics where no reader has come yet.
-        residue: Written, but neither taken nor under way; below 0: taken, but never written. 0 where that cannot be known.
+        expired: Of what was written, how many retention took before a reader had come; where that cannot be known, as many offsets as it took.
+        residue: Written, but neither taken, nor under way, nor expired; below 0: taken, but never written. 0 where that cannot be known.
         exact: Whether it can: not for a part of the ledger. Where anybody writes, only what lies there can be held against what was taken.
     """
 
     arrow: Arrow
     taken: int
     under_way: int
+    expired: int
     residue: int
     exact: bool
 
@@ -86,11 +90,15 @@ class Report(NamedTuple):
     findings: tuple[Finding, ...]
     whole: bool
 
+    def expired(self, processor: str) -> int:
+        """Count the offsets that retention took before a processor had read them."""
+        return sum(finding.records for finding in self.findings if finding.kind == "expired" and finding.processor == processor)
+
     @property
     def residue(self) -> int:
         """How many inputs are not accounted for, each loss counted once: where an arrow and a chain both miss it, the larger number counts."""
         lost = sum(abs(account.residue) for account in self.processors.values())
-        faults = [finding for finding in self.findings if finding.kind != "read again"]
+        faults = [finding for finding in self.findings if finding.kind in FAULTS]
         for balance in self.balances:
             pairs = (*balance.arrow.readers, *balance.arrow.through)
             own = [finding for finding in faults if (finding.processor, finding.span.topic) in pairs]
@@ -148,6 +156,7 @@ def report(
         finding
         for (processor, topic, partition), chain in sorted(accounts.chains.items())
         for finding in (
+            *(Finding(processor, Span(topic, partition, *lost), "expired", lost[1] - lost[0]) for lost in chain.expired),
             *_jumps(processor, topic, partition, chain, counted),
             *(_missing(processor, topic, partition, chain, counted) if _is_checked(processor, topology, whole=whole) else ()),
         )
@@ -156,7 +165,14 @@ def report(
         _balance(arrow, accounts, findings, *_ahead_of(arrow, accounts, counted, lags, topology.partitions), whole=whole)
         for arrow in arrows(topology, readers, accounts)
     ]
-    return Report({name: accounts.processors[name] for name in names}, tuple(balances), tuple(findings), whole)
+    markers = {
+        pair
+        for one in balances
+        if one.exact and one.arrow.written is not None and not one.expired
+        for pair in (*one.arrow.readers, *one.arrow.through)
+    }
+    kept = [one for one in findings if one.kind != "expired" or (one.processor, one.span.topic) not in markers]
+    return Report({name: accounts.processors[name] for name in names}, tuple(balances), tuple(kept), whole)
 
 
 def _is_checked(processor: str, topology: Topology, *, whole: bool) -> bool:
@@ -209,10 +225,14 @@ def _ahead_of(arrow: Arrow, accounts: Accounts, counted: Mapping[Span, int], lag
 
 def _balance(arrow: Arrow, accounts: Accounts, findings: list[Finding], ahead: int, waiting: int, *, whole: bool) -> Balance:
     pairs = {*arrow.readers, *arrow.through}
-    again = sum(finding.records for finding in findings if finding.kind == "read again" and (finding.processor, finding.span.topic) in pairs)
+    own = [finding for finding in findings if (finding.processor, finding.span.topic) in pairs]
+    again = sum(finding.records for finding in own if finding.kind == "read again")
+    expired = sum(finding.records for finding in own if finding.kind == "expired")
     taken = sum(accounts.processors[group].topics[topic] for group, topic in arrow.readers if group in accounts.processors) + arrow.ended - again
     if arrow.written is None:
-        return Balance(arrow, taken, waiting, ahead - waiting if whole else 0, whole)
+        return Balance(arrow, taken, waiting, expired, ahead - waiting if whole else 0, whole)
     left = arrow.written - taken
     under_way = min(max(left, 0), waiting)
-    return Balance(arrow, taken, under_way, left - under_way if whole else 0, whole)
+    if whole:  # the offsets that are gone held markers too; how many records, is what is missing
+        expired = min(max(left - under_way, 0), expired)
+    return Balance(arrow, taken, under_way, expired, left - under_way - expired if whole else 0, whole)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 MOST_CHARACTERS: Final = 4096 - 64
@@ -67,6 +67,20 @@ def decode_finished(committed: int, metadata: str) -> tuple[range, ...]:
         ranges.append(range(cursor + gap, cursor + gap + length))
         cursor += gap + length
     return tuple(ranges)
+
+
+def moved_on(finished: Sequence[range], offset: int) -> str:
+    """Write what is finished beyond an offset that lies further on than the one it was read beside.
+
+    Args:
+        finished: Ranges of finished offsets, ascending.
+        offset: The new committed offset.
+
+    Returns:
+        The text beside it.
+    """
+    left = [range(max(one.start, offset), one.stop) for one in finished if one.stop > offset]
+    return encode_finished(offset, ((place, place < one.stop) for one in left for place in range(one.start, one.stop + 1)))
 
 
 def _varint(number: int) -> bytes:

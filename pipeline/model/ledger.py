@@ -101,7 +101,17 @@ def ledger_key(processor: str, topic: str, partition: int) -> bytes:
     return f"{processor}/{topic}/{partition}".encode()
 
 
-def ledger_value(tally: Tally, *, processor: str, topic: str, partition: int, start: int, end: int, at_ms: int) -> bytes:
+def ledger_value(
+    tally: Tally,
+    *,
+    processor: str,
+    topic: str,
+    partition: int,
+    start: int,
+    end: int,
+    at_ms: int,
+    expired: tuple[int, int] | None = None,
+) -> bytes:
     """Write the ledger record of one transaction.
 
     Args:
@@ -112,6 +122,7 @@ def ledger_value(tally: Tally, *, processor: str, topic: str, partition: int, st
         start: Offset of the first input.
         end: Offset after the last input.
         at_ms: Wall time in milliseconds since the epoch.
+        expired: Offsets before `start`, half open, that retention took before the processor had read them; None where it took none.
 
     Returns:
         JSON; its layout is `schemas/ledger.json`.
@@ -135,6 +146,8 @@ def ledger_value(tally: Tally, *, processor: str, topic: str, partition: int, st
         "lanes": dict(tally.lanes),
         "rows": [[*row, count] for row, count in rows],
     }
+    if expired is not None:
+        body["expired"] = expired
     if tally.statuses:
         body["statuses"] = {str(status): count for status, count in sorted(tally.statuses.items())}
         body["latency_ms"] = tally.latencies

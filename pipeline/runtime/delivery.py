@@ -9,7 +9,7 @@ from typing import Final
 
 from pipeline.deliver.answers import redacted_answer
 from pipeline.deliver.deliveries import AttemptOutcome
-from pipeline.deliver.progress import decode_finished, encode_finished
+from pipeline.deliver.progress import decode_finished, encode_finished, moved_on
 from pipeline.deliver.sending import Item, MissingSecret, read_item, to_send
 from pipeline.deliver.verdicts import MISSING_SECRET, Delivered, Retry, Verdict, classify
 from pipeline.model import headers as names
@@ -26,6 +26,7 @@ from pipeline.runtime.delivery_anew import renew
 from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings, Entry, rank_of
 from pipeline.runtime.delivery_order import HeldTopic, KeyOrder
 from pipeline.runtime.delivery_written import DeliveryTopics, Written
+from pipeline.runtime.expiry import expired_ranges, pass_over
 from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.partitions import ReadCommitted, start_offset
 from pipeline.runtime.progress import Standing
@@ -84,6 +85,7 @@ class DeliverWorker:
         self._metrics = metrics
         self._processor = processor
         self._group = group
+        self._prefix = prefix
         self._topics = DeliveryTopics.under(prefix, lane.settings.destination)
         self._destination = lane.settings.destination
         self._input = partition.topic.removeprefix(f"{prefix}.")
@@ -117,12 +119,25 @@ class DeliverWorker:
         committed = await read_committed()
         offset = start_offset(committed, bounds)
         if committed is not None:
-            self._finished_before = decode_finished(committed.offset, committed.metadata)
+            await self._resume(committed, offset)
         self._next_offset = self._committed = offset
         if self._held is not None:
             self._order.restore(await self._held.read(self._partition, ordered=self._lane.settings.ordered), self, offset)
         self._opened = True
         return offset
+
+    async def _resume(self, committed: Position, offset: int) -> None:
+        finished = self._finished_before = decode_finished(committed.offset, committed.metadata)
+        await pass_over(
+            list(expired_ranges(committed.offset, offset, finished)),
+            Position(offset, moved_on(finished, offset)),
+            partition=self._partition,
+            processor=self._processor,
+            prefix=self._prefix,
+            transactions=self._transactions,
+            metrics=self._metrics,
+            at_ms=self._clock.now_ms(),
+        )
 
     @property
     def _ordered(self) -> bool:

@@ -145,7 +145,6 @@ class PartitionHost:
         make_worker: Makes a worker for a partition.
         counts: How many partitions topics must have, by name with prefix; topics that it reads need not be among them.
         inbox_bytes: Bound of each partition's inbox.
-        on_expired: Called with how many offsets retention took before the group had read them.
         on_end: Called when `run` has come to its end, however it did.
     """
 
@@ -158,7 +157,6 @@ class PartitionHost:
         make_worker: Callable[[TopicPartition], PartitionWorker],
         counts: Mapping[str, int] | None = None,
         inbox_bytes: int = INBOX_BYTES,
-        on_expired: Callable[[int], None] = lambda _offsets: None,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         self.group = group
@@ -168,8 +166,6 @@ class PartitionHost:
         self._make_worker = make_worker
         self._counts = dict(counts or {})
         self._inbox_bytes = inbox_bytes
-        self._on_expired = on_expired
-        self._expired: dict[TopicPartition, int] = {}
         self._on_end = on_end
         self._slots: dict[TopicPartition, _Slot] = {}
         self._pinned: dict[str, TopicState] = {}
@@ -325,7 +321,7 @@ class PartitionHost:
             wait = REOPEN_SECONDS
             try:
                 bounds = (await self._consumer.bounds([partition]))[partition]
-                offset = await worker.open(functools.partial(self._committed, partition, bounds[0]), bounds)
+                offset = await worker.open(functools.partial(self._committed, partition), bounds)
                 inbox = Inbox(self._inbox_bytes, lambda: self._resume(partition))
                 slot.opened = (inbox, offset)
                 await worker.run(inbox)
@@ -355,15 +351,10 @@ class PartitionHost:
             await asyncio.sleep(wait)
             slot.handed_on = False
 
-    async def _committed(self, partition: TopicPartition, first: int) -> Position | None:
+    async def _committed(self, partition: TopicPartition) -> Position | None:
         committed = await self._consumer.committed(partition)
         if fault := position_fault(self.group, partition.topic, committed, self._pinned[partition.topic]):
             raise Blocked(fault)
-        if committed is not None:
-            counted = max(committed.offset, self._expired.get(partition, 0))  # opened again before its first commit, it has the same gap
-            if first > counted:
-                self._expired[partition] = first
-                self._on_expired(first - counted)
         return committed
 
     def _resume(self, partition: TopicPartition) -> None:

@@ -18,6 +18,7 @@ from pipeline.ports.clock import Clock
 from pipeline.ports.metrics import Metrics
 from pipeline.runtime.counting import count_transaction
 from pipeline.runtime.dead_letters import dead_letter
+from pipeline.runtime.expiry import expired_ranges, pass_over
 from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.partitions import ReadCommitted, start_offset
 from pipeline.runtime.progress import Standing
@@ -77,8 +78,21 @@ class RetryWorker:
     async def open(self, read_committed: ReadCommitted, bounds: tuple[int, int]) -> int:
         """Fence a stale owner and read where to start."""
         await self._transactions.start()
-        self._done = start_offset(await read_committed(), bounds)
-        return self._done
+        committed = await read_committed()
+        offset = start_offset(committed, bounds)
+        if committed is not None:
+            await pass_over(
+                list(expired_ranges(committed.offset, offset)),
+                Position(offset),
+                partition=self._partition,
+                processor=self._processor,
+                prefix=self._prefix,
+                transactions=self._transactions,
+                metrics=self._metrics,
+                at_ms=self._clock.now_ms(),
+            )
+        self._done = offset
+        return offset
 
     def standing(self) -> Standing:
         """Say how far it is; a delay and a version of the configuration are waited for on purpose."""

@@ -17,6 +17,7 @@ from pipeline.ports.metrics import Metrics
 from pipeline.runtime.breaker import Breaker
 from pipeline.runtime.cadence import is_due
 from pipeline.runtime.counting import count_transaction
+from pipeline.runtime.expiry import expired_ranges, pass_over
 from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.judgement import Judged, Plan, judge
 from pipeline.runtime.partitions import ReadCommitted, start_offset
@@ -134,6 +135,17 @@ class StepWorker:
         await self._transactions.start()
         committed = await read_committed()
         offset = start_offset(committed, bounds)
+        if committed is not None:
+            await pass_over(
+                list(expired_ranges(committed.offset, offset)),
+                Position(offset, committed.metadata),
+                partition=self._partition,
+                processor=self._processor,
+                prefix=self._prefix,
+                transactions=self._transactions,
+                metrics=self._metrics,
+                at_ms=self._clock.now_ms(),
+            )
         self._breaker.restore(committed.metadata if committed is not None else "")
         if self._state is not None:
             await self._state.restore(resumed=committed is not None)

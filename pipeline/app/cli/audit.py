@@ -19,7 +19,7 @@ from pipeline.app.declared import find_workspace, read_topology, workspace_name
 from pipeline.app.live.graph import groups
 from pipeline.app.processes.run_file import read_run
 from pipeline.app.settings import read_settings
-from pipeline.audit import ENDS, Accounts, Balance, Finding, Place, Readers, Report, Span, questions, read_transaction, report
+from pipeline.audit import ENDS, FAULTS, Accounts, Balance, Finding, Place, Readers, Report, Span, questions, read_transaction, report
 from pipeline.model.topics import topic_name
 from pipeline.model.topology import Topology
 from pipeline.ports.broker import Broker
@@ -67,7 +67,8 @@ def audit(
 ) -> None:
     """Add up what the ledger says each processor did, hold it against what lies in the topics, and say what is missing, and where.
 
-    Each processor: in = passed + dropped + dead + blocked. Each arrow between two: written = taken + under way. Ends with 1 when a residue is left.
+    Each processor: in = passed + dropped + dead + blocked + expired. Each arrow between two: written = taken + under way + expired.
+    What has expired, retention deleted before it was read. Ends with 1 when a residue is left.
     """
     chosen = Range(time_ms("--from", begin), time_ms("--until", until))
     settings = read_settings()
@@ -180,9 +181,18 @@ def as_data(found: Report) -> dict[str, Any]:
     return {
         "residue": found.residue,
         "under_way": sum(balance.under_way for balance in found.balances),
+        "expired": _expired(found),
         "whole": found.whole,
         "processors": [
-            {"processor": name, "in": one.taken, "passed": one.passed, **one.ends, "lanes": one.lanes, "residue": one.residue}
+            {
+                "processor": name,
+                "in": one.taken + found.expired(name),
+                "passed": one.passed,
+                **one.ends,
+                "expired": found.expired(name),
+                "lanes": one.lanes,
+                "residue": one.residue,
+            }
             for name, one in found.processors.items()
         ],
         "arrows": [
@@ -191,6 +201,7 @@ def as_data(found: Report) -> dict[str, Any]:
                 "written": balance.arrow.written,
                 "taken": balance.taken,
                 "under_way": balance.under_way,
+                "expired": balance.expired,
                 "residue": balance.residue,
                 "exact": balance.exact,
             }
@@ -203,10 +214,16 @@ def as_data(found: Report) -> dict[str, Any]:
 
 
 def _show(found: Report) -> None:
-    rows = [(name, one.taken, one.passed, *(_reasons(one.ends[end]) for end in ENDS), one.residue) for name, one in found.processors.items()]
-    table(("processor", "in", "= passed", *(f"+ {end}" for end in ENDS), "+ residue"), rows)
+    rows = [
+        (name, one.taken + lost, one.passed, *(_reasons(one.ends[end]) for end in ENDS), lost, one.residue)
+        for name, one in found.processors.items()
+        for lost in (found.expired(name),)
+    ]
+    table(("processor", "in", "= passed", *(f"+ {end}" for end in ENDS), "+ expired", "+ residue"), rows)
     say()
-    table(("arrow", "written", "= taken", "+ under way", "+ residue"), [_arrow(balance, whole=found.whole) for balance in found.balances])
+    table(
+        ("arrow", "written", "= taken", "+ under way", "+ expired", "+ residue"), [_arrow(balance, whole=found.whole) for balance in found.balances]
+    )
     if not found.whole:
         say("\nThe arrows are approximate: what was written before the range is read in it, and what was written in it is read after it.")
     if found.findings:
@@ -221,7 +238,7 @@ def _show(found: Report) -> None:
 def _arrow(balance: Balance, *, whole: bool) -> tuple[object, ...]:
     written = "" if balance.arrow.written is None else balance.arrow.written
     residue: object = balance.residue if balance.exact else ""
-    return balance.arrow.name, written, balance.taken, balance.under_way if whole else "", residue
+    return balance.arrow.name, written, balance.taken, balance.under_way if whole else "", balance.expired, residue
 
 
 def _reasons(reasons: Counter[str]) -> str:
@@ -245,8 +262,15 @@ def closing_line(found: Report) -> str:
         return f"[red]residue {found.residue}[/]: {'; '.join(_faults(found))}"
     if not found.processors:
         return "residue 0: nothing was done in this time"
+    if expired := _expired(found):
+        lost = "; ".join(f"{_place(one.span)} before {one.processor} had read it" for one in found.findings if one.kind == "expired")
+        return f"[yellow]residue 0[/]: every event is accounted for, but up to {expired} records are lost: retention deleted {lost}"
     under_way = sum(balance.under_way for balance in found.balances)
     return f"[green]residue 0[/]: every event is accounted for{f', {under_way} records are under way' if under_way else ''}"
+
+
+def _expired(found: Report) -> int:
+    return sum(one.records for one in found.findings if one.kind == "expired")
 
 
 def _faults(found: Report) -> Iterator[str]:
@@ -258,7 +282,7 @@ def _faults(found: Report) -> Iterator[str]:
             yield f"{balance.residue} were lost on {balance.arrow.name}"
         elif balance.residue < 0:
             yield f"{-balance.residue} more were taken than written on {balance.arrow.name}"
-    yield from (_fault(finding) for finding in found.findings if finding.kind != "read again")
+    yield from (_fault(finding) for finding in found.findings if finding.kind in FAULTS)
 
 
 def _fault(finding: Finding) -> str:

@@ -27,6 +27,7 @@ from pipeline.ports.metrics import Metrics
 from pipeline.replay.board import TOPIC, reset_record
 from pipeline.runtime.counting import count_transaction
 from pipeline.runtime.dead_letters import dead_letter
+from pipeline.runtime.expiry import expired_ranges, pass_over
 from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.lake.chain import MANIFEST, Chain, Draft, Part, Taken
 from pipeline.runtime.lake.disk import Disk
@@ -127,6 +128,8 @@ class LakeWorker:
         if is_of_replay(self._topic):
             self._sieve = Sieve(self._root, self._chain.name, self._gathering)
         if not self._live:
+            if committed is not None:
+                await self._pass_over(committed.offset, start)
             self._end = self._done = start
             return start
         self._end = self._live[-1].end
@@ -140,9 +143,22 @@ class LakeWorker:
             self._sieve = Sieve(self._root, self._chain.name, self._gathering)
         elif self._end > (committed.offset if committed is not None else 0):
             await self._transactions.commit(todo.outputs, {self._partition: Position(self._end, STORED)}, self._group)
+        await self._pass_over(self._end, bounds[0])
         await self._in_thread(self._chain.sweep, self._clock.now_ms())
         self._done = self._again[0].start if self._again else max(start, self._end)
         return self._done
+
+    async def _pass_over(self, known: int, first: int) -> None:
+        await pass_over(
+            list(expired_ranges(known, first)),
+            Position(first, STORED),
+            partition=self._partition,
+            processor=self._processor,
+            prefix=self._prefix,
+            transactions=self._transactions,
+            metrics=self._metrics,
+            at_ms=self._clock.now_ms(),
+        )
 
     def standing(self) -> Standing:
         """Say how far it is; it waits for nothing on purpose."""

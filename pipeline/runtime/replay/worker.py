@@ -18,6 +18,7 @@ from pipeline.replay.board import group_of
 from pipeline.replay.jobs import Job
 from pipeline.runtime.breaker import Breaker
 from pipeline.runtime.counting import count_transaction
+from pipeline.runtime.expiry import expired_ranges, pass_over
 from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.judgement import Judged, Plan, judge
 from pipeline.runtime.partitions import ReadCommitted
@@ -70,8 +71,17 @@ class ReplayWorker:
         committed = await read_committed()
         at = self._first if committed is None else committed.offset
         self._place = max(at, min(bounds[0], self._end))
-        if self._place >= self._end > at:
-            await self._transactions.commit((), {self._partition: Position(self._end)}, self._group)
+        await pass_over(
+            list(expired_ranges(at, self._place)),
+            Position(self._place),
+            partition=self._partition,
+            processor=self._processor,
+            prefix=self._prefix,
+            transactions=self._transactions,
+            metrics=self._metrics,
+            at_ms=self._clock.now_ms(),
+            label=METRIC,
+        )
         return max(self._place, bounds[0])
 
     async def run(self, inbox: Inbox) -> None:

@@ -23,6 +23,8 @@ def test_what_the_ledger_writes_is_read() -> None:
     value = ledger_value(tally, processor="validate", topic="raw", partition=3, start=5, end=8, at_ms=1)
     rows = [("web", "track", "Tick", "passed", "", "", 2), ("web", "track", "Tick", "dropped", "duplicate", "", 1)]
     assert read_transaction(value) == Transaction("validate", "raw", 3, 5, 8, 3, {"main": 2}, rows)
+    value = ledger_value(Tally(), processor="validate", topic="raw", partition=3, start=9, end=9, at_ms=1, expired=(8, 9))
+    assert read_transaction(value) == Transaction("validate", "raw", 3, 9, 9, 0, {}, [], (8, 9))
 
 
 def test_what_is_none_of_the_ledger_is_left_out() -> None:
@@ -72,6 +74,34 @@ def test_a_group_that_was_set_back_reads_again() -> None:
         chain.add(start, end, end - start)
     assert chain.jumps == [Jump(0, 15, 12, (12, 15), twice=False)]
     assert (chain.gaps, chain.end) == ([], 21)
+
+
+def test_what_retention_took_is_lost_and_no_gap() -> None:
+    """5 to 7 are gone when it goes on at 8: a loss, and no gap where something might have lain."""
+    chain = Chain(0)
+    chain.add(0, 5, 5)
+    chain.expire(5, 8)
+    chain.add(8, 8, 0)
+    chain.add(8, 10, 2)
+    assert (chain.expired, chain.gaps, chain.jumps, chain.end) == ([(5, 8)], [], [], 10)
+
+
+def test_what_was_taken_before_a_group_was_set_back_is_not_lost() -> None:
+    """Taken to 10, set back to 2, and 2 to 11 are gone: only 10 and 11 were never taken."""
+    chain = Chain(0)
+    chain.add(0, 10, 10)
+    chain.expire(2, 12)
+    assert (chain.expired, chain.end) == ([(10, 12)], 12)
+
+
+def test_a_group_that_was_set_back_goes_on_behind_what_is_gone() -> None:
+    """Taken to 10, set back to 2, and 2 and 3 are gone: 4 to 9 are read again, and nothing is counted twice or lost."""
+    chain = Chain(0)
+    chain.add(0, 10, 10)
+    chain.expire(2, 4)
+    chain.add(4, 4, 0)
+    chain.add(4, 10, 6)
+    assert (chain.expired, chain.jumps) == ([], [Jump(2, 10, 6, None, twice=False)])
 
 
 def test_deliver_ends_requests_before_the_offset_moves_on() -> None:

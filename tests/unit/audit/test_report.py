@@ -216,3 +216,47 @@ def test_one_translate_for_all_destinations_is_held_against_all_of_deliver() -> 
     found = report(accounts, fused, readers, {}, {}, whole=True)
     assert _arrows(found) == {"routed → translate": (None, 3, 0, 0), "translate requests → deliver.*": (5, 5, 0, 0)}
     assert found.residue == 0
+
+
+def _lost(processor: str, topic: str, start: int, end: int) -> Transaction:
+    return Transaction(processor, topic, 0, end, end, 0, {}, [], (start, end))
+
+
+def test_what_retention_took_is_named_and_no_residue() -> None:
+    """Of 6 events translate took 2, and 2 to 4 are gone, a marker among them: 2 records expired on the arrow, 2 are taken after."""
+    done = (
+        _did("validate", "raw", 0, 6, main=6),
+        _did("translate.crm", "validated", 0, 2, requests=2),
+        _lost("translate.crm", "validated", 2, 5),
+        _did("translate.crm", "validated", 5, 7, requests=2),
+    )
+    found = _report(done, {**LYING, "validated": [5, 6], "requests.crm": range(4)})
+    assert [one.expired for one in found.balances] == [0, 2, 0, 0]
+    assert found.findings == (Finding("translate.crm", Span("validated", 0, 2, 5), "expired", 3),)
+    assert (found.expired("translate.crm"), found.expired("validate"), found.residue) == (3, 0, 0)
+
+
+def test_what_retention_took_of_raw_is_known_by_its_offsets() -> None:
+    """Anybody writes to raw, so all that is known is how many offsets are gone."""
+    found = _report([_lost("validate", "raw", 0, 4), _did("validate", "raw", 4, 6, main=2)], {"raw": [4, 5], "validated": range(2)})
+    assert (found.balances[0].expired, found.findings, found.residue) == (4, (Finding("validate", Span("raw", 0, 0, 4), "expired", 4),), 0)
+
+
+def test_markers_that_retention_took_are_no_loss() -> None:
+    """Where everything that was written was taken, the offset that is gone was a transaction's marker."""
+    found = _report([*GOOD, _lost("translate.crm", "validated", 7, 8)], LYING)
+    assert (found.findings, [one.expired for one in found.balances], found.residue) == ((), [0, 0, 0, 0], 0)
+
+
+def test_what_is_missing_beyond_what_expired_is_a_residue() -> None:
+    """6 were written and 3 taken; 1 offset is gone: 2 are lost."""
+    found = _report(
+        [GOOD[0], _did("translate.crm", "validated", 0, 3, requests=3), _lost("translate.crm", "validated", 3, 4)], {"requests.crm": range(3)}
+    )
+    assert (found.balances[1].expired, found.balances[1].residue, found.residue) == (1, 2, 2)
+
+
+def test_the_offsets_that_expired_are_exact_for_a_part_of_the_ledger() -> None:
+    """Without the beginning of the ledger nobody knows how many of them were records."""
+    found = _report([_lost("translate.crm", "validated", 2, 5)], {}, whole=False)
+    assert (found.balances[1].expired, found.balances[1].residue, found.residue) == (3, 0, 0)

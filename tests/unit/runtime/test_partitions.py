@@ -40,7 +40,6 @@ class Bench:
         self.slow_close = 0.0
         self.slow_release = 0.0
         self.retention: int | None = None  # offset before which nothing is kept
-        self.expired: list[int] = []
         self.lazy = False  # workers take records and never get done with them
         self.waits_for = ""
         self.away = False  # the broker does not say what topics are
@@ -58,7 +57,6 @@ class Bench:
             make_worker=lambda one: _Worker(self, one),
             counts={f"test.{name}": count for name, count in counts.items()},
             inbox_bytes=inbox_bytes,
-            on_expired=self.expired.append,
         )
 
     def write(self, count: int, partition: int = 0) -> None:
@@ -201,30 +199,14 @@ async def test_a_new_group_starts_at_the_beginning() -> None:
 
 
 @jumping
-async def test_what_retention_took_is_counted_once() -> None:
-    """Offsets between the position and the first record that is left are counted, not again when the partition is opened again."""
+async def test_a_member_goes_on_where_retention_has_come_to() -> None:
+    """Where the first record that is left lies beyond the position, reading begins there."""
     bench = Bench()
     bench.write(9)
     bench.commit(2)
     bench.retention = 5
-    bench.failures[0].append(Uncertain("no answer"))
     async with bench.running():
-        await until(lambda: [[5, 6, 7, 8], [5, 6, 7, 8]] == bench.taken[0])
-    assert [3] == bench.expired
-
-
-@jumping
-async def test_a_new_group_and_one_in_time_lose_nothing() -> None:
-    """What retention took before a group was made, or after it was read, is nothing that is missing."""
-    for position in (None, 5, 7):
-        bench = Bench()
-        bench.write(9)
-        if position is not None:
-            bench.commit(position)
-        bench.retention = 5
-        async with bench.running():
-            await until(lambda bench=bench: any(bench.taken[0]))  # type: ignore[misc]  # mypy infers no type for a lambda's default
-        assert [] == bench.expired
+        await until(lambda: bench.taken[0] == [[5, 6, 7, 8]])
 
 
 @jumping
