@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from pipeline.app.settings import Secrets, SettingError, Settings, read_schema, topology_file
 from pipeline.declaration import ConfigFold, DeclaredFile, TopologyRules, TypeRules, WorkspaceRules, load_topology, load_workspace, references_in
 from pipeline.declaration.yaml_text import Document, parse_yaml
+from pipeline.deliver.addresses import leads_inside
 from pipeline.destinations.declaration import settings_schema
 from pipeline.mapping import compile_mapping, compile_query
 from pipeline.model.topology import Topology
@@ -183,6 +185,36 @@ def missing_secrets(workspace: Workspace, secrets: Secrets) -> list[str]:
             except SettingError as error:
                 missing[str(error)] = None
     return list(missing)
+
+
+def private_urls(workspace: Workspace, locate: Callable[[Sequence[str | int]], str]) -> list[str]:
+    """Name the URLs of destinations that lead into our own network, as far as that is to be seen without asking a resolver.
+
+    Args:
+        workspace: The workspace.
+        locate: Says where something stands in the workspace's files, as `rule_places` does.
+
+    Returns:
+        A sentence for each, with its place and what to do.
+    """
+    found: list[str] = []
+    for one in workspace.destinations.values():
+        for field in DESTINATION_TYPES[one.type].settings:
+            host = _host(one.settings.get(field.name)) if field.kind == "url" else ""
+            if host and leads_inside(host):
+                place = locate(("destinations", one.id, "settings", field.name))
+                found.append(
+                    f"{f'{place}: ' if place else ''}the {field.name} of {one.id} leads to {host}, which is not public: a process that listens on "
+                    f"more than loopback sends nothing there and parks {one.id}; give a public address, or set HEADRACE_PRIVATE_DESTINATIONS=allow for it"
+                )
+    return found
+
+
+def _host(url: object) -> str:
+    try:
+        return urlsplit(url).hostname or "" if isinstance(url, str) else ""
+    except ValueError:  # a broken IPv6 address
+        return ""
 
 
 def _configured(workspace: Workspace) -> list[Destination | Storage]:

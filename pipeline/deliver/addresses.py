@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 from typing import Final
 
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+
+
+def leads_inside(host: str) -> bool:
+    """Say whether a URL's host is known to lie inside our own network without asking a resolver.
+
+    Args:
+        host: Name or address as a URL has it, an IPv6 address without its brackets.
+
+    Returns:
+        True for `localhost` and for an address that is not public, in any spelling that the C library takes (`127.1`, `0x7f000001`).
+        False for every other name: where it leads is known when a connection is made.
+    """
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    if ":" not in name:
+        try:
+            name = socket.inet_ntoa(socket.inet_aton(name))
+        except (OSError, UnicodeError):
+            return False
+    return not is_public(name)
 
 
 def is_public(address: str) -> bool:

@@ -11,7 +11,8 @@ from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.options import JsonOption, WorkspaceOption, examples
 from pipeline.app.cli.output import say, say_json, say_problems, say_warning
 from pipeline.app.cli.workspace_edit import check_id, write_file
-from pipeline.app.declared import WORKSPACE_FILE, find_workspace, missing_secrets, read_workspace
+from pipeline.app.declared import WORKSPACE_FILE, find_workspace, missing_secrets, private_urls, read_workspace
+from pipeline.app.explain.places import rule_places
 from pipeline.app.settings import Secrets, read_settings
 from pipeline.declaration import DeclarationError
 
@@ -69,7 +70,8 @@ def check(
 ) -> None:
     """Say everything that is wrong with the workspace, with file, line and a hint.
 
-    Nothing is sent anywhere. Exits with 0 when all is well, else with 1; a secret that is not set on this machine is a warning.
+    Nothing is sent anywhere. Exits with 0 when all is well, else with 1; a secret that is not set on this machine is a warning, and so is a URL that
+    leads into your own network, unless the workspace is that of the local run.
     """
     settings = read_settings()
     place = find_workspace(path or workspace, settings)
@@ -83,14 +85,16 @@ def check(
             count = len(error.problems)
             say(f"[red]✗[/] {place}: {count} problem{'s' if count > 1 else ''}")
         raise typer.Exit(1) from None
-    missing = missing_secrets(declared, Secrets(settings.home))
+    warnings = [f"on this machine {sentence}" for sentence in missing_secrets(declared, Secrets(settings.home))]
+    if settings.private_destinations is not True and place.parent != settings.home:  # what a local run listens on is loopback
+        warnings += private_urls(declared, rule_places(place, declared))
     counts = {"sources": len(declared.sources), "destinations": len(declared.destinations), "storage": len(declared.storage)}
     if as_json:
-        say_json({"ok": True, "problems": [], "warnings": missing, "workspace": declared.name, **counts})
+        say_json({"ok": True, "problems": [], "warnings": warnings, "workspace": declared.name, **counts})
         return
     say(f"[green]✓[/] {place}: workspace [bold]{declared.name}[/], " + ", ".join(f"{kind} {count}" for kind, count in counts.items()))
-    for sentence in missing:
-        say_warning(f"on this machine {sentence}")
+    for sentence in warnings:
+        say_warning(sentence)
 
 
 def _name_of(folder: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.deliver.addresses import is_public
+from pipeline.deliver.addresses import is_public, leads_inside
 
 
 @pytest.mark.parametrize("address", ["93.184.216.34", "8.8.8.8", "2606:2800:220:1:248:1893:25c8:1946", "64:ff9b::808:808", "::ffff:8.8.8.8"])
@@ -24,3 +24,17 @@ def test_public(address: str) -> None:
 def test_not_public(address: str) -> None:
     """Loopback, private, link-local, shared, multicast, reserved and unspecified ones may not, in any wrapping."""
     assert not is_public(address)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST.", "app.localhost", "127.0.0.1", "127.1", "0x7f000001", "2130706433", "::1", "fd00::1", "169.254.169.254"]
+)
+def test_a_host_that_leads_inside_is_known_without_a_resolver(host: str) -> None:
+    """A private address says so in every spelling, and so does localhost."""
+    assert leads_inside(host)
+
+
+@pytest.mark.parametrize("host", ["crm.example.com", "localhost.example.com", "8.8.8.8", "2606:2800:220:1:248:1893:25c8:1946", "crm", ""])
+def test_of_other_hosts_only_a_connection_tells(host: str) -> None:
+    """A public address is none inside, and what a name means is not known."""
+    assert not leads_inside(host)

@@ -202,3 +202,20 @@ def test_a_wrong_topology_is_refused_with_its_line(shell: Shell, tmp_path: Path)
     done = shell.run("topology", "show", "mine.yaml")
     assert done.status == 1
     assert "mine.yaml:3:27: processors.x.steps[0]: unknown step validat\n  → did you mean validate?" in done.err
+
+
+def test_a_url_that_leads_inside_is_a_warning_with_its_place(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line of the URL and the remedy are said, check still ends with 0, and where such addresses are allowed nothing is said."""
+    shell.run("init", "--name", "shop")
+    shell.run("source", "add", "web")
+    shell.run("destination", "add", "webhook", "--id", "crm", "--set", "url=https://crm.example.com/hook")
+    shell.run("destination", "add", "webhook", "--id", "erp", "--set", "url=http://10.1.2.3:8080/hook")
+    text = (tmp_path / "workspace.yaml").read_text().splitlines()
+    line = next(number for number, content in enumerate(text, start=1) if "10.1.2.3" in content)
+    checked = shell.run("check")
+    assert checked.status == 0
+    assert f"workspace.yaml:{line}: the url of erp leads to 10.1.2.3, which is not public" in checked.err
+    assert "HEADRACE_PRIVATE_DESTINATIONS=allow" in checked.err
+    assert [1] == [len(shell.run("check", "--json").json["warnings"])]
+    monkeypatch.setenv("HEADRACE_PRIVATE_DESTINATIONS", "allow")
+    assert [] == shell.run("check", "--json").json["warnings"]
