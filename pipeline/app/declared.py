@@ -203,9 +203,10 @@ def private_urls(workspace: Workspace, locate: Callable[[Sequence[str | int]], s
             host = _host(one.settings.get(field.name)) if field.kind == "url" else ""
             if host and leads_inside(host):
                 place = locate(("destinations", one.id, "settings", field.name))
+                at = f"{place}: " if place else ""
                 found.append(
-                    f"{f'{place}: ' if place else ''}the {field.name} of {one.id} leads to {host}, which is not public: a process that listens on "
-                    f"more than loopback sends nothing there and parks {one.id}; give a public address, or set HEADRACE_PRIVATE_DESTINATIONS=allow for it"
+                    f"{at}the {field.name} of {one.id} leads to {host}, which is not public: a process that listens on more than loopback sends "
+                    f"nothing there and parks {one.id}; give a public address, or set HEADRACE_PRIVATE_DESTINATIONS=allow for it"
                 )
     return found
 
