@@ -201,13 +201,17 @@ class HostMaker:
         known = workspace.destinations[instance]
         lane = DeliveryLane(delivery_settings(known, resolve), clock=outside.clock, metrics=outside.metrics)
 
+        anew_below = 0
+
         def changed(version: Workspace) -> None:
-            nonlocal known
+            nonlocal known, anew_below
             destination = version.destinations.get(instance)
-            if (said := self._configuration.parkings.get(instance)) is not None:
-                anew = said.anew_below and not said.parked
-                lane.renewal = Renewal(outside.broker, translate_anew(version), instance, said.anew_below) if anew else None
-                lane.command(parked=said.parked, at_ms=said.at_ms)
+            said = self._configuration.parkings.get(instance)
+            if said is not None and lane.command(parked=said.parked, at_ms=said.at_ms):
+                anew_below = 0 if said.parked else said.anew_below
+            if destination is not None and destination != known and lane.stopped_itself:
+                anew_below = version.version
+            lane.renewal = Renewal(outside.broker, translate_anew(version), instance, anew_below) if anew_below else None
             if destination is None:
                 return
             settings = delivery_settings(destination, resolve)

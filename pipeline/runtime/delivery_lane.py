@@ -211,15 +211,23 @@ class DeliveryLane:
             return f"destination {self.settings.destination} ({self.state})"
         return f"answers of {self.settings.destination}" if len(self._senders) > len(self._idle) else ""
 
-    def command(self, *, parked: bool, at_ms: int) -> None:
+    @property
+    def stopped_itself(self) -> bool:
+        """Whether requests wait for what a tool answered, and not for a person."""
+        return self.state != "open" and not self._by_command
+
+    def command(self, *, parked: bool, at_ms: int) -> bool:
         """Obey a command to park or resume; one that was obeyed already changes nothing.
 
         Args:
             parked: Whether nothing may be sent from now on. Otherwise a destination that was parked, by whatever, gets another chance.
             at_ms: When the command was given, milliseconds since the epoch.
+
+        Returns:
+            Whether it is a new one.
         """
         if at_ms <= self._commanded_ms:
-            return
+            return False
         self._commanded_ms = at_ms
         if parked:
             self._pause("parked", BY_COMMAND)
@@ -227,6 +235,7 @@ class DeliveryLane:
         else:
             self._by_command = False
             self._resume()
+        return True
 
     def join(self, member: Member) -> None:
         """Add a worker; the first one starts the senders."""

@@ -107,17 +107,41 @@ def test_what_waited_is_translated_anew_unless_it_is_to_go_as_it_was(topology: s
         assert not look(driver, changed(), 2).lines
 
 
-def test_what_a_tool_that_is_gone_left_waiting_is_translated_anew() -> None:
-    """410 disables it; the new address is tried only once it is resumed, and what was sent to the old one is not delivered twice."""
+@pytest.mark.parametrize("status", [401, 410, 503])
+def test_what_a_tool_that_took_nothing_left_waiting_is_translated_anew_once_it_is_declared_anew(status: int) -> None:
+    """It parked itself, is gone, or is down: the new address gets everything by `apply` alone, once, and the old one no more."""
     with running() as driver:
-        driver.http.answering = lambda request: an_answer(410 if request.url == OLD else 200)
-        send(driver, 1, 2)
+        driver.http.answering = lambda request: an_answer(status if request.url == OLD else 200)
+        send(driver, *range(1, 31))
+        tried = len(driver.http.requests)
         assert {OLD} == {request.url for request in driver.http.requests}
         driver.apply(changed())
+        driver.advance(120)
+        assert {NEW} == {one.url for one in driver.http.requests[tried:]}
+        assert sorted(request(number, NEW) for number in range(1, 31)) == sorted(sent(driver)[tried:])
+
+
+def test_what_it_was_declared_anew_for_goes_as_it_was_where_a_person_says_so() -> None:
+    """A tool that is gone is so under its new declaration too; resumed as sent, it gets what waits as it was rendered for the old one."""
+    with running() as driver:
+        driver.http.answering = lambda _request: an_answer(410)
+        send(driver, 1, 2, 3)
+        driver.apply(changed())
         driver.advance(1)
-        assert {OLD} == {request.url for request in driver.http.requests}
-        command(driver, parked=False)
-        assert [request(1, NEW), request(2, NEW)] == [one for one in sent(driver) if one[1] == NEW]
+        assert [request(1, OLD), request(1, NEW)] == sent(driver)
+        driver.http.answering = lambda _request: an_answer(200)
+        command(driver, parked=False, as_sent=True)
+        assert [request(1, NEW), request(2, OLD), request(3, OLD)] == sent(driver)[2:]
+
+
+def test_what_a_person_parked_waits_for_a_person() -> None:
+    """Declared anew while it is parked by command, it gets nothing until it is resumed."""
+    with running() as driver:
+        command(driver, parked=True)
+        send(driver, 1)
+        driver.apply(changed())
+        driver.advance(1)
+        assert [] == driver.http.requests
 
 
 def test_what_a_retry_and_a_dead_letter_hold_is_what_was_sent() -> None:
