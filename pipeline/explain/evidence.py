@@ -94,10 +94,12 @@ class Evidence:
         behind: Groups that have not come to it yet.
         expired: Topics without prefix in which its place is no longer kept.
         requests: Requests that were made of it, live topics only.
+        replays: Requests that replay jobs made of it.
         retries: Where it waited, or waits, for another try: `retry.*` and `requests.*.retry`.
         attempts: Records of `deliveries`.
         rows: Whether it is in a storage: `stored`, `missing`, or why that cannot be said; by storage.
         searched: What was looked through, a sentence each.
+        given_up: What was not looked through to its end, a sentence each.
         first_seen: Where dedup saw the message first, when that is another record than the one that was asked for by its place.
     """
 
@@ -111,10 +113,12 @@ class Evidence:
     behind: set[str] = field(default_factory=set)
     expired: set[str] = field(default_factory=set)
     requests: list[Record] = field(default_factory=list)
+    replays: list[Record] = field(default_factory=list)
     retries: list[Record] = field(default_factory=list)
     attempts: list[Record] = field(default_factory=list)
     rows: dict[str, str] = field(default_factory=dict)
     searched: list[str] = field(default_factory=list)
+    given_up: list[str] = field(default_factory=list)
     first_seen: str = ""
 
     @property

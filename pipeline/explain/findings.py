@@ -131,6 +131,7 @@ class Explanation(NamedTuple):
         copies: Where its records lie now.
         same: Whether everything that could be compared was the same.
         searched: What was looked through.
+        given_up: What was not looked through to its end.
     """
 
     message_id: str
@@ -143,6 +144,7 @@ class Explanation(NamedTuple):
     copies: tuple[Place, ...] = ()
     same: bool = True
     searched: tuple[str, ...] = ()
+    given_up: tuple[str, ...] = ()
 
     @property
     def sentence(self) -> str:
@@ -185,6 +187,7 @@ def as_data(explanation: Explanation) -> dict[str, Any]:
         "targets": [_target(one) for one in explanation.targets],
         "copies": [str(place) for place in explanation.copies],
         "searched": list(explanation.searched),
+        "given_up": list(explanation.given_up),
     }
 
 

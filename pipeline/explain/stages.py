@@ -69,11 +69,20 @@ def explain(evidence: Evidence, topology: Topology, again: Recomputation, prefix
         copies=tuple(_copies(evidence, prefix)),
         same="differs" not in held,
         searched=tuple(evidence.searched),
+        given_up=tuple(evidence.given_up),
     )
 
 
 def _copies(evidence: Evidence, prefix: str) -> Iterator[Place]:
-    records = (*evidence.raw, *evidence.records.values(), *evidence.requests, *evidence.retries, *evidence.attempts, *evidence.dead)
+    records = (
+        *evidence.raw,
+        *evidence.records.values(),
+        *evidence.requests,
+        *evidence.replays,
+        *evidence.retries,
+        *evidence.attempts,
+        *evidence.dead,
+    )
     return iter(dict.fromkeys(place_of(record, prefix) for record in records))
 
 

@@ -53,14 +53,20 @@ def targets(
     routes = set(header(routed, names.ROUTES).split(",")) - {""}
     withheld = dict(seen.withheld())
     source = header(routed, names.SOURCE)
+    replayed = {header(one, names.DESTINATION): None for one in evidence.replays}
     for one in workspace.destinations.values():
         if one.id in routes:
             yield seen.destination(one)
+        elif one.id in replayed:
+            yield seen.replayed(one.id)
         elif source not in one.sources:
             yield Target(one.id, "destination", "not connected", rule=sources_rule(one.id, "destinations", one.sources, locate))
         else:
             reason = withheld.get(one.id, "")
             yield Target(one.id, "destination", "withheld", reason, withheld_rule(one, body, reason, locate))
+    for destination in replayed:
+        if destination not in workspace.destinations:  # it is younger than the event
+            yield seen.replayed(destination)
     for storage in workspace.storage.values():
         if storage.id in routes:
             yield seen.storage(storage.id)
@@ -97,12 +103,36 @@ class _Seen(NamedTuple):
         stored = {header(each, names.MAPPING): each for each in self.evidence.requests if header(each, names.DESTINATION) == one.id}
         finding, mappings = self._translated(one, group, translate.input, stored)
         attempts = self._attempts(one.id)
-        if not stored and not attempts:
+        replays = self._replays(one.id)
+        if not stored and not attempts and not replays:
             state = finding.verdict if finding.verdict in ("waiting", "dropped", "dead") else "unknown"
             return Target(one.id, "destination", state, finding.reason, finding.rule, (finding,), mappings)
         delivered = self._delivered(one.id, f"{deliver.name}.{one.id}", attempts)
         state = delivered.verdict if delivered.verdict in _STATES.values() else "waiting"
-        return Target(one.id, "destination", state, delivered.reason, "", (finding, delivered), mappings, attempts)
+        return Target(one.id, "destination", state, delivered.reason, "", (finding, *replays, delivered), mappings, attempts)
+
+    def replayed(self, destination: str) -> Target:
+        """Follow what replay jobs made of it for a destination that it was not routed to."""
+        attempts = self._attempts(destination)
+        deliver = next((each.name for each in self.topology.processors.values() if each.kind == "deliver"), "deliver")
+        delivered = self._delivered(destination, f"{deliver}.{destination}", attempts)
+        state = delivered.verdict if delivered.verdict in _STATES.values() else "waiting"
+        return Target(destination, "destination", state, delivered.reason, "", (*self._replays(destination), delivered), (), attempts)
+
+    def _replays(self, destination: str) -> tuple[Finding, ...]:
+        return tuple(
+            Finding(
+                f"replay.{header(each, names.REPLAY)}",
+                "translate",
+                "passed",
+                detail=f"replay job {header(each, names.REPLAY)} made a request of it",
+                at=each.timestamp,
+                config=number(each, names.CONFIG),
+                place=place_of(each, self.prefix),
+            )
+            for each in self.evidence.replays
+            if header(each, names.DESTINATION) == destination
+        )
 
     def _translated(self, one: Destination, group: str, topic: str, stored: dict[str, Record]) -> tuple[Finding, tuple[Mapped, ...]]:
         evidence = self.evidence
@@ -198,7 +228,8 @@ class _Seen(NamedTuple):
 
     def _delivered(self, destination: str, group: str, attempts: Sequence[Attempt]) -> Finding:
         letter = next((each for each in self.evidence.dead if header(each, names.DESTINATION) == destination), None)
-        newest = min({one.mapping: one for one in attempts}.values(), key=lambda one: _WORST.get(one.outcome, 0), default=None)
+        last = {one.mapping: one for one in sorted(attempts, key=lambda each: each.at)}  # a redriven or replayed one counts its tries anew
+        newest = min(last.values(), key=lambda one: _WORST.get(one.outcome, 0), default=None)
         if letter is not None and (newest is None or newest.outcome == "dead"):
             return Finding(
                 group,

@@ -145,7 +145,7 @@ def show(found: Explanation) -> None:
     """
     if not found.found:
         say(f"[yellow]?[/] nothing is known of [bold]{_text(found.message_id)}[/]. Looked through:")
-        for line in found.searched:
+        for line in (*found.searched, *found.given_up):
             say(f"  {_text(line)}")
         say("An event that the collector refused with 4xx, or that is older than its topics keep, leaves no trace here.")
         return
@@ -156,6 +156,8 @@ def show(found: Explanation) -> None:
         _show_finding(finding, "")
     for target in found.targets:
         _show_target(target)
+    for line in found.given_up:
+        say(f"[yellow]?[/] {_text(line)}")
     say(f"\n[dim]lies in[/] {_text(', '.join(str(place) for place in found.copies))}")
     if found.same:
         say("[green]same[/]: what was run again gives what is stored")

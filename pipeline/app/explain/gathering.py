@@ -42,7 +42,7 @@ def topics_of(topology: Topology, destinations: Sequence[str]) -> list[str]:
     return [
         "raw",
         *(processor.lanes["main"] for processor in chain),
-        *(f"requests.{one}{ending}" for one in destinations for ending in ("", ".retry")),
+        *(f"requests.{one}{ending}" for one in destinations for ending in ("", ".retry", ".replay")),
         *(f"retry.{delay}" for delay in RETRY_DELAYS),
         "deliveries",
         "ledger",
@@ -153,6 +153,7 @@ class Gathering:
                 for destination in (one for one in routes if ("requests." + one, 0) in self._looking.bounds):
                     group = f"{processor.name}.{destination}" if processor.for_each else processor.name
                     await self._translated(processor, group, destination, routed)
+                await self._replayed(routed, [key.topic.removesuffix(".replay") for key in self._looking.bounds if key.topic.endswith(".replay")])
             elif processor.for_each == "storage":
                 for storage in (one for one in routes if ("requests." + one, 0) not in self._looking.bounds):
                     group = f"{processor.name}.{storage}"
@@ -167,17 +168,12 @@ class Gathering:
         if taken is None:
             evidence.behind.add(group)
         topic = f"requests.{destination}"
-        message_id = evidence.message_id.encode()
-
-        def matches(record: Record) -> bool:
-            return dict(record.headers).get(names.MESSAGE_ID) == message_id and header(record, names.SOURCE) in ("", evidence.source)
-
         found: list[Record] = []
         for partition in self._request_partitions(topic, routed):
             if taken is not None:
-                found += await looking.near(topic, partition, taken.at, matches)
+                found += await looking.near(topic, partition, taken.at, self._is_request)
             else:
-                found += await looking.forward(topic, partition, routed.timestamp - CLOCKS_MS, matches, most=FORWARD)
+                found += await looking.forward(topic, partition, routed.timestamp - CLOCKS_MS, self._is_request, most=FORWARD)
         evidence.requests += found
         if not found and taken is not None:
             before = len(evidence.dead)
@@ -185,7 +181,32 @@ class Gathering:
             if len(evidence.dead) == before and await looking.is_before(topic, routed.partition, taken.at):
                 evidence.expired.add(topic)
         for request in found:
-            await self._attempts(destination, request)
+            await self._attempts(destination, topic, request)
+        if any(header(letter, names.DESTINATION) == destination for letter in evidence.dead):
+            await self._redriven(f"{topic}.retry", destination, routed)
+
+    def _is_request(self, record: Record) -> bool:
+        evidence = self._evidence
+        own = dict(record.headers).get(names.MESSAGE_ID) == evidence.message_id.encode()
+        return own and header(record, names.SOURCE) in ("", evidence.source)
+
+    async def _redriven(self, topic: str, destination: str, routed: Record) -> None:
+        """Follow what a person gave back to a destination after it had died."""
+        known = {(one.topic, one.partition, one.offset) for one in self._evidence.retries}
+        for partition in self._request_partitions(topic, routed):
+            for request in await self._looking.since(topic, partition, routed.timestamp - CLOCKS_MS, self._is_request, most=FORWARD):
+                if (request.topic, request.partition, request.offset) not in known:
+                    self._evidence.retries.append(request)
+                    await self._attempts(destination, topic, request)
+
+    async def _replayed(self, routed: Record, topics: Sequence[str]) -> None:
+        """Follow what replay jobs made of the event, for destinations that it was routed to and for others."""
+        for live in dict.fromkeys(topics):
+            topic = f"{live}.replay"
+            for partition in self._request_partitions(topic, routed):
+                for request in await self._looking.since(topic, partition, routed.timestamp - CLOCKS_MS, self._is_request, most=FORWARD):
+                    self._evidence.replays.append(request)
+                    await self._attempts(live.removeprefix("requests."), topic, request)
 
     def _request_partitions(self, topic: str, routed: Record) -> list[int]:
         """Give where requests of the event can lie: under its key, or under the user where the destination keeps users in order."""
@@ -197,7 +218,7 @@ class Gathering:
             keys.append(user.encode())
         return list(dict.fromkeys(routed.partition if key is None else partition_of(key, count) for key in keys))
 
-    async def _attempts(self, destination: str, request: Record) -> None:
+    async def _attempts(self, destination: str, topic: str, request: Record) -> None:
         """Follow the tries: each that failed names the time before which the next is not made."""
         looking, evidence = self._looking, self._evidence
         count = looking.partitions("deliveries")
@@ -213,7 +234,7 @@ class Gathering:
             body = _body(record.value)
             return body.get("destination") == destination and body.get("mapping") == mapping and body.get("source") in ("", evidence.source)
 
-        since = await self._first_try_at(destination, request)
+        since = await self._first_try_at(destination, topic, request)
         for _ in range(TRIES_MOST):
             found = await looking.forward("deliveries", partition, since - CLOCKS_MS, lambda one: matches(one) and not self._known(one), most=FORWARD)
             if not found:
@@ -241,13 +262,13 @@ class Gathering:
         wanted = (self._evidence.message_id, destination, mapping)
         return (header(record, names.MESSAGE_ID), header(record, names.DESTINATION), header(record, names.MAPPING)) == wanted
 
-    async def _first_try_at(self, destination: str, request: Record) -> int:
+    async def _first_try_at(self, destination: str, topic: str, request: Record) -> int:
         """Give a time from which on the first try is to be found: that of the request, or later where deliver came to it much later."""
         deliver = next((one for one in self._topology.processors.values() if one.kind == "deliver"), None)
         if deliver is None:
             return request.timestamp
         group = f"{deliver.name}.{destination}"
-        taken = await self._taken(group, f"requests.{destination}", request)
+        taken = await self._taken(group, topic, request)
         if taken is None:
             return request.timestamp
         # It ended in this transaction or in one before it, as long as a destination's window was open; a backlog lies before that.

@@ -16,6 +16,8 @@ from pipeline.ports.broker import Lookup
 CLOCKS_MS: Final = 2_000
 """How far the clocks of two brokers may lie apart, and how long a transaction's writes may take; one step wider is tried after it."""
 WIDER_MS: Final = 20_000
+WIDER: Final = 10
+"""How many times the first range is read where it does not hold what is looked for."""
 LINEAR: Final = 4_000
 """Records of the ledger that are read one after the other; what is further away is found by halving."""
 PROBE: Final = 3_000
@@ -41,6 +43,11 @@ class Looking:
         lookup: The connection, not started.
         prefix: The workspace's name.
         progress: Told what is read where that may take longer.
+
+    Attributes:
+        bounds: First and end offset of each partition.
+        records_read: How many records were read.
+        given_up: Where something was looked for and not found, though the partition goes on; a sentence each.
     """
 
     def __init__(self, lookup: Lookup, prefix: str, progress: Progress) -> None:
@@ -49,6 +56,7 @@ class Looking:
         self.progress = progress
         self.bounds: dict[TopicPartition, tuple[int, int]] = {}
         self.records_read = 0
+        self.given_up: list[str] = []
 
     async def start(self, topics: Sequence[str]) -> None:
         """Connect; those topics that do not exist are passed over."""
@@ -102,16 +110,42 @@ class Looking:
         return []
 
     async def forward(self, topic: str, partition: int, begin_ms: int, matches: Matches, *, most: int) -> list[Record]:
-        """Look from a time on until something matches, over so many offsets at most; gives the matches of the slice that has some."""
+        """Look from a time on until something matches; gives the matches of the slice that has some.
+
+        Over so many offsets at first, then over `WIDER` times as many; what is not found within these is noted as given up.
+        """
         key = TopicPartition(topic, partition)
         if key not in self.bounds:
             return []
-        start = await self.offset_at(topic, partition, begin_ms)
-        async for records in self.read(topic, partition, start, start + most):
+        start, end = await self.offset_at(topic, partition, begin_ms), self.bounds[key][1]
+        last = min(start + most * WIDER, end)
+        wider = False
+        async for records in self.read(topic, partition, start, last):
             found = [record for record in records if matches(record)]
             if found:
                 return found
+            if not wider and records and records[-1].offset >= start + most:
+                wider = True
+                self.progress(f"not found within {most} offsets: reading {topic}/{partition} on from {records[-1].offset + 1}")
+        if last < end:
+            self._give_up(topic, partition, start, last, end)
         return []
+
+    async def since(self, topic: str, partition: int, begin_ms: int, matches: Matches, *, most: int) -> list[Record]:
+        """Give all that matches from a time on, over so many offsets at most."""
+        key = TopicPartition(topic, partition)
+        if key not in self.bounds:
+            return []
+        start, end = await self.offset_at(topic, partition, begin_ms), self.bounds[key][1]
+        found = await self.within(topic, partition, start, min(start + most, end), matches)
+        if start + most < end:
+            self._give_up(topic, partition, start, start + most, end)
+        return found
+
+    def _give_up(self, topic: str, partition: int, start: int, last: int, end: int) -> None:
+        text = f"{topic}/{partition} was read from {start} to {last - 1}; it goes on to {end - 1}, where more may lie"
+        if text not in self.given_up:
+            self.given_up.append(text)
 
     async def is_before(self, topic: str, partition: int, at_ms: int) -> bool:
         """Say whether a time lies before the oldest record that a partition keeps, and something is gone from it."""

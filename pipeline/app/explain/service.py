@@ -102,6 +102,7 @@ class Explainer:
         try:
             await looking.start(topics_of(self._judges.topology, destinations))
             await _Finding(self, looking, evidence, versions).find()
+            evidence.given_up = looking.given_up
         finally:
             await looking.stop()
         await self._rows(evidence, versions)

@@ -6,11 +6,14 @@ from dataclasses import replace
 import orjson
 import pytest
 
+from pipeline.app.explain import gathering
 from pipeline.explain import Explanation, Finding, Target, as_data
 from pipeline.model.workspace import Destination, Filter, MappingDeclaration
 from pipeline.ports.http import Answer, Request
+from pipeline.replay.jobs import Job
 from pipeline.resources import resource
 from pipeline.testing import Driver, an_answer, event
+from tests.topologies.test_redrive import redrive
 from tests.topologies.traffic import SECRETS, WORKSPACE
 from tests.unit.app.explain.asked import explain, explainer
 
@@ -133,6 +136,40 @@ def test_a_refused_request(driver: Driver) -> None:
     assert any(str(place).startswith("dead.deliver/") for place in explained.copies)
 
 
+def test_a_request_that_was_redriven(driver: Driver) -> None:
+    """Refused, mended and given back by a person: the try that succeeded counts, and the request's place is among its copies."""
+    explained = _sent(driver, event="Refused", messageId="m-7")
+    assert "dead" == _target(explained, "crm").state
+    driver.http.answering = lambda _request: an_answer()
+    redrive(driver)
+    driver.run_until_idle()
+    crm = _target(again := explain(driver, "m-7"), "crm")
+    assert ("delivered", [422, 200]) == (crm.state, sorted((one.status for one in crm.attempts), reverse=True))
+    assert any(place.topic == "requests.crm.retry" for place in again.copies)
+
+
+def test_a_request_that_was_replayed(driver: Driver) -> None:
+    """The job is named at each destination that it sent to again, also at one that the event was not routed to."""
+    _sent(driver, event="Order Completed", messageId="m-8", properties={"order_id": "o-8", "total": 5})
+    late = Destination("late", "webhook", ("web",), settings={"url": "https://late.example/hook"})
+    driver.apply(replace(FAILING, destinations={**FAILING.destinations, "late": late}))
+    topic = next(one.input for one in driver.topology.processors.values() if one.kind == "replay")
+    job = Job(topic, 0, 1, driver.spans(topic), created_ms=driver.clock.now_ms(), destinations=("orders", "late"), rate=1e6)
+    driver.replay(job)
+    driver.run_until_idle()
+    driver.advance(5)
+    explained = explain(driver, "m-8")
+    orders, late_one = _target(explained, "orders"), _target(explained, "late")
+    assert ("delivered", [200, 200], "delivered", [200]) == (
+        orders.state,
+        [one.status for one in orders.attempts],
+        late_one.state,
+        [one.status for one in late_one.attempts],
+    )
+    assert f"replay job {job.id} made a request of it" in {one.detail for one in orders.findings} & {one.detail for one in late_one.findings}
+    assert {"requests.orders.replay/0/0"} <= {str(place) for place in explained.copies}
+
+
 def test_an_event_for_nobody(driver: Driver) -> None:
     """Filter drops it, and the ledger says the same."""
     nobody = replace(FAILING, destinations={}, storage={})
@@ -228,3 +265,17 @@ def test_no_secret_is_shown(driver: Driver) -> None:
     assert "'m-14'" in text
     for secret in ("key-of-web", *SECRETS.values()):
         assert secret not in text
+
+
+def test_what_was_not_looked_through_is_said(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where more lies behind the range that was read, the explanation names both."""
+    monkeypatch.setattr(gathering, "FORWARD", 2)
+    for number in range(40):
+        driver.send(event(event="Unlucky", messageId=f"before-{number}", anonymousId="a"), source="web")
+    driver.run_until_idle()
+    topic = next(one.input for one in driver.topology.processors.values() if one.kind == "replay")
+    driver.replay(Job(topic, 0, 1, driver.spans(topic), created_ms=driver.clock.now_ms(), destinations=("crm",), rate=1e6))
+    driver.run_until_idle()
+    driver.advance(5)
+    explained = explain(driver, "before-0")
+    assert any("requests.crm.replay/" in text and "where more may lie" in text for text in explained.given_up)
