@@ -17,7 +17,7 @@ from pipeline.app.cli.config import publish
 from pipeline.app.cli.errors import CommandError
 from pipeline.app.declared import read_topology, read_workspace
 from pipeline.app.demo_workspace import RECEIVER, demo_workspace
-from pipeline.app.local.kafka import KafkaStartError, LocalKafka, check_port_free, free_port
+from pipeline.app.local.kafka import KafkaStartError, LocalKafka, check_port_free, free_port, free_ports
 from pipeline.app.processes.probe import is_ready
 from pipeline.app.processes.run_file import READY_PATHS, Run, StartedProcess, read_run, remove_run, write_run
 from pipeline.app.processes.supervisor import Supervisor
@@ -186,10 +186,11 @@ class Local:
             hosted[processor.process or processor.name].append(processor.name)
         if self._receiver:
             await self._child("receiver", ["run", "receiver", "--home", str(self._options.home)], self._receiver)
-        for name, processors in hosted.items():
-            await self._child(name, ["run", *processors, "--name", name, *shared], free_port())
+        monitored, *ports = free_ports(1 + len(hosted), (self._receiver, self._options.port))  # asked for one by one, two could be the same
+        for (name, processors), port in zip(hosted.items(), ports, strict=True):
+            await self._child(name, ["run", *processors, "--name", name, *shared], port)
         if find_spec("faust") is not None:
-            await self._child("monitor", ["run", "monitor", *shared], free_port())
+            await self._child("monitor", ["run", "monitor", *shared], monitored)
         else:
             self._progress("the monitor is left out: faust-streaming has no wheel for this machine")
         await self._child("collector", ["run", "collector", *shared], self._options.port)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import typer
 
 from pipeline.app.cli.cluster import connect, finish, read_config
-from pipeline.app.cli.options import BootstrapOption, JsonOption, WorkspaceOption, examples
+from pipeline.app.cli.options import BootstrapOption, JsonOption, RunTopologyOption, WorkspaceOption, examples
 from pipeline.app.cli.output import say, say_json, table
 from pipeline.app.cli.tail import find_topic
 from pipeline.app.cli.times import TIME_FORMS, time_ms
@@ -50,16 +50,7 @@ def audit(
         typer.Option("--from", metavar="TIME", help=f"Only what was done from then on: {TIME_FORMS}.", show_default=False),
     ] = "",
     until: Annotated[str, typer.Option("--until", metavar="TIME", help="Only what was done before then.", show_default=False)] = "",
-    topology: Annotated[
-        str,
-        typer.Option(
-            "--topology",
-            "-t",
-            metavar="FILE",
-            help="The topology that is run: default, fused, or a file. Default: that of `headrace up`.",
-            show_default=False,
-        ),
-    ] = "",
+    topology: RunTopologyOption = "",
     workspace: WorkspaceOption = "",
     bootstrap: BootstrapOption = "",
     *,

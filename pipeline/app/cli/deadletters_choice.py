@@ -36,16 +36,6 @@ DestinationOption = Annotated[
 SourceOption = Annotated[str, typer.Option("--source", metavar="ID", help="Only those of this source.", show_default=False)]
 FromOption = Annotated[str, typer.Option("--from", metavar="TIME", help=f"Only those that died from then on: {TIME_FORMS}.", show_default=False)]
 ToOption = Annotated[str, typer.Option("--to", metavar="TIME", help="Only those that died before then.", show_default=False)]
-RunTopologyOption = Annotated[
-    str,
-    typer.Option(
-        "--topology",
-        "-t",
-        metavar="FILE",
-        help="The topology that is run: default, fused, or a file. Default: that of `headrace up`.",
-        show_default=False,
-    ),
-]
 
 
 def choice_of(

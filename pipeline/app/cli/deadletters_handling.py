@@ -17,7 +17,6 @@ from pipeline.app.cli.deadletters_choice import (
     FromOption,
     ProcessorOption,
     ReasonOption,
-    RunTopologyOption,
     SourceOption,
     ToOption,
     choice_of,
@@ -25,7 +24,7 @@ from pipeline.app.cli.deadletters_choice import (
 )
 from pipeline.app.cli.deadletters_text import difference
 from pipeline.app.cli.errors import CommandError
-from pipeline.app.cli.options import BootstrapOption, JsonOption, WorkspaceOption, examples
+from pipeline.app.cli.options import BootstrapOption, JsonOption, RunTopologyOption, WorkspaceOption, examples
 from pipeline.app.cli.output import say, say_json, say_plain, table
 from pipeline.app.declared import find_workspace, read_topology, workspace_name
 from pipeline.app.processes.run_file import read_run

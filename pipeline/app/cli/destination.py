@@ -8,11 +8,10 @@ from typing import Annotated, Any
 import typer
 
 from pipeline.app.cli.cluster import connect, finish, read_config_history
-from pipeline.app.cli.deadletters_choice import RunTopologyOption
 from pipeline.app.cli.deadletters_handling import run_topology
 from pipeline.app.cli.destination_waiting import Waiting, as_data, look_at_waiting, say_waiting
 from pipeline.app.cli.errors import CommandError
-from pipeline.app.cli.options import BootstrapOption, JsonOption, WorkspaceOption, examples
+from pipeline.app.cli.options import BootstrapOption, JsonOption, RunTopologyOption, WorkspaceOption, examples
 from pipeline.app.cli.output import say, say_json
 from pipeline.app.cli.workspace_edit import add_to_workspace, check_id
 from pipeline.app.declared import find_workspace, read_workspace, workspace_name

@@ -12,7 +12,7 @@ from rich.markup import escape
 
 from pipeline.app.cli.cluster import connect, finish, read_config
 from pipeline.app.cli.errors import CommandError
-from pipeline.app.cli.options import BootstrapOption, JsonOption, WorkspaceOption, examples
+from pipeline.app.cli.options import BootstrapOption, JsonOption, RunTopologyOption, WorkspaceOption, examples
 from pipeline.app.cli.output import printable, say
 from pipeline.app.declared import find_workspace, read_topology, workspace_name
 from pipeline.app.explain import Explainer
@@ -43,17 +43,6 @@ _CHANGES_SHOWN: Final = 12
 _LATEST_MS: Final = 253_402_300_799_999
 """The last millisecond of the year 9999: anyone may write a header with a later one."""
 
-TopologyOption = Annotated[
-    str,
-    typer.Option(
-        "--topology",
-        "-t",
-        metavar="FILE",
-        help="The topology that is run: default, fused, or a file. Default: that of `headrace up`.",
-        show_default=False,
-    ),
-]
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
@@ -78,7 +67,7 @@ def explain(
             show_default=False,
         ),
     ] = None,
-    topology: TopologyOption = "",
+    topology: RunTopologyOption = "",
     workspace: WorkspaceOption = "",
     bootstrap: BootstrapOption = "",
     *,

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from pipeline.app.cli.cluster import connect, finish, read_config
 from pipeline.app.cli.errors import CommandError
-from pipeline.app.cli.options import BootstrapOption, JsonOption, WorkspaceOption, examples
+from pipeline.app.cli.options import BootstrapOption, JsonOption, RunTopologyOption, WorkspaceOption, examples
 from pipeline.app.cli.output import say, say_json, say_warning, table
 from pipeline.app.cli.times import TIME_FORMS
 from pipeline.app.declared import find_workspace, read_topology, workspace_name
@@ -32,17 +32,6 @@ from pipeline.runtime.clock import SystemClock
 
 AGAIN_SECONDS: Final = 600.0
 """Longest wait until a store has read again what it was set back over; it goes on without us."""
-
-TopologyOfRunOption = Annotated[
-    str,
-    typer.Option(
-        "--topology",
-        "-t",
-        metavar="FILE",
-        help="The topology that is run: default, fused, or a file. Default: that of `headrace up`.",
-        show_default=False,
-    ),
-]
 
 
 class Scene(NamedTuple):
@@ -97,7 +86,7 @@ def show(
     group: Annotated[str, typer.Argument(metavar="[GROUP]", help="Only this group, with its partitions.", show_default=False)] = "",
     workspace: WorkspaceOption = "",
     bootstrap: BootstrapOption = "",
-    topology: TopologyOfRunOption = "",
+    topology: RunTopologyOption = "",
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -211,7 +200,7 @@ def reset(
     ],
     workspace: WorkspaceOption = "",
     bootstrap: BootstrapOption = "",
-    topology: TopologyOfRunOption = "",
+    topology: RunTopologyOption = "",
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be read again, and change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,

@@ -26,6 +26,16 @@ BootstrapOption = Annotated[
         show_default=False,
     ),
 ]
+RunTopologyOption = Annotated[
+    str,
+    typer.Option(
+        "--topology",
+        "-t",
+        metavar="FILE",
+        help="The topology that is run: default, fused, or a file. Default: that of `headrace up`.",
+        show_default=False,
+    ),
+]
 
 
 def examples(*commands: str) -> str:

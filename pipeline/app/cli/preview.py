@@ -11,8 +11,8 @@ from rich.markup import escape
 
 from pipeline.app.cli.cluster import connect, finish
 from pipeline.app.cli.errors import CommandError
-from pipeline.app.cli.explain import TopologyOption, change_line
-from pipeline.app.cli.options import BootstrapOption, JsonOption, examples
+from pipeline.app.cli.explain import change_line
+from pipeline.app.cli.options import BootstrapOption, JsonOption, RunTopologyOption, examples
 from pipeline.app.cli.output import printable, say, table
 from pipeline.app.cli.times import TIME_FORMS, time_ms
 from pipeline.app.declared import find_workspace, read_topology, read_workspace, workspace_name
@@ -76,7 +76,7 @@ def preview(  # noqa: PLR0913, PLR0917 (each is an option of the command)
             show_default=False,
         ),
     ] = "",
-    topology: TopologyOption = "",
+    topology: RunTopologyOption = "",
     bootstrap: BootstrapOption = "",
     *,
     as_json: JsonOption = False,

@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from pipeline.app.cli.cluster import finish, read_config
 from pipeline.app.cli.errors import CommandError
-from pipeline.app.cli.offsets import Scene, TopologyOfRunOption, scene
-from pipeline.app.cli.options import BootstrapOption, JsonOption, WorkspaceOption, examples
+from pipeline.app.cli.offsets import Scene, scene
+from pipeline.app.cli.options import BootstrapOption, JsonOption, RunTopologyOption, WorkspaceOption, examples
 from pipeline.app.cli.output import say, say_json, table
 from pipeline.app.cli.times import TIME_FORMS, time_ms
 from pipeline.app.jobs import Counts, Progressed, Wish, ask, count_job, make_job, progress_of, rehearse
@@ -70,7 +70,7 @@ def replay(  # noqa: PLR0913, PLR0917 (typer makes an option of each argument)
     rate: Annotated[float, typer.Option("--rate", metavar="N", min=0.1, help="Most events a second that it passes on.")] = RATE,
     workspace: WorkspaceOption = "",
     bootstrap: BootstrapOption = "",
-    topology: TopologyOfRunOption = "",
+    topology: RunTopologyOption = "",
     *,
     from_raw: Annotated[bool, typer.Option("--from-raw", help="Begin at raw: validate and enrich again, with today's configuration.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Count what would go where, and write nothing.")] = False,

