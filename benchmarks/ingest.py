@@ -23,6 +23,7 @@ import orjson
 import uvloop
 
 from pipeline.app.collector import serve_collector
+from pipeline.ingest import WriteKeys
 from pipeline.model.record import Output
 from pipeline.model.topics import declared_topics
 from pipeline.model.workspace import Source, Workspace
@@ -163,7 +164,7 @@ async def run(bootstrap: str | None, scale: float) -> None:
         producer = broker.producer()
     await producer.start()
     stop, listening = asyncio.Event(), asyncio.get_running_loop().create_future()
-    keys = {"demo": "web"}
+    keys = WriteKeys({"demo": "web"})
     serving = asyncio.create_task(
         serve_collector(
             host="127.0.0.1",

@@ -17,8 +17,10 @@ from docs.commands import commands_page
 from pipeline.app.declared import read_topology
 from pipeline.declaration import describe
 from pipeline.destinations.declaration import DestinationType
+from pipeline.ingest.endpoints import TABLE
 from pipeline.model import headers, limits
 from pipeline.model.metrics import METRICS
+from pipeline.model.odd_json import ODD_VALUES, PLACES_MOST, OddValue
 from pipeline.model.reasons import REASONS
 from pipeline.model.topics import DEAD_STAGES, RETRY_DELAYS, TOPICS, topic_settings
 from pipeline.registry import DESTINATION_TYPES, ENRICHMENTS, STEPS, STORAGE_TYPES
@@ -95,6 +97,44 @@ def limits_page() -> str:
     return "# Limits\n\nChecked before anything is written to Kafka. Sizes are bytes.\n\n" + table(("limit", "of what"), rows)
 
 
+def endpoints_page() -> str:
+    """Write the page of the tracking API's paths."""
+    rows = [(f"`{one.method} {path}`", _TAKES[one.takes], one.clients) for path, one in TABLE]
+    return (
+        "# Endpoints\n\nThe paths of the tracking API, each with and without a slash at its end. None is redirected, and each answers `OPTIONS`.\n"
+        "[Sending](../guide/sending.md) says how they are used.\n\n" + table(("path", "takes", "called by"), rows)
+    )
+
+
+_TAKES: Final = {
+    "event": "one event",
+    "batch": "`{batch: [...]}`",
+    "pixel": "one event in the query; answers with an image",
+    "token": "a client's assertion; answers with an access token",
+    "nothing": "anything; answers 200",
+}
+
+
+def odd_json_page() -> str:
+    """Write the page of odd JSON."""
+    rows = [(one.name, f"400 `{one.code}`" if one.code else "200", _stored(one), f"`{one.counted}`" if one.counted else "") for one in ODD_VALUES]
+    return (
+        "# Odd JSON\n\nWhat becomes of JSON that a plain reader would change in silence. A test sends each row to the collector and reads it out of "
+        "the lake.\n\nWhat is replaced is counted in `headrace_ingest_replaced_values_total` by the name of the last column, and told in the event: "
+        f"`context.replaced` names up to {PLACES_MOST} places, as `{{path, what}}`. A number with a fraction or an exponent is a double, rounded to "
+        "the nearest; an integer stays exact. Where a key stands twice, the last counts.\n\n"
+        + table(("sent", "answer", "stored", "counted as"), rows)
+    )
+
+
+def _stored(row: OddValue) -> str:
+    if row.stored is None:
+        return ""
+    if row.stored == row.sent:
+        return "as it is"
+    return "without it" if row.whole else f"`{row.stored.decode()}`"
+
+
 def _constants(module: ModuleType) -> Iterator[tuple[str, Any, str]]:
     """Read the constants of a module in order, each with the docstring below it (empty where there is none)."""
     body = ast.parse(inspect.getsource(module)).body
@@ -111,6 +151,7 @@ def workspace_page() -> str:
     parts = ["# Workspace file\n\n`headrace check` holds a file to `schemas/workspace.json`. Unknown keys are refused.\n\n" + _fields(schema)]
     for name, heading in (
         ("source", "A source"),
+        ("oauth", "OAuth of a source"),
         ("destination", "A destination"),
         ("mapping", "A mapping"),
         ("filter", "A filter"),
@@ -192,6 +233,8 @@ def pages() -> dict[str, str]:
         "reasons.md": reasons_page(),
         "metrics.md": metrics_page(),
         "limits.md": limits_page(),
+        "endpoints.md": endpoints_page(),
+        "odd-json.md": odd_json_page(),
         "workspace.md": workspace_page(),
         "topology.md": topology_page(),
         "commands.md": commands_page(),

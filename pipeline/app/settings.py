@@ -6,6 +6,8 @@
 | `HEADRACE_PORT` | the collector's port | 7070 |
 | `HEADRACE_BOOTSTRAP` | Kafka's address, `host:port` | the broker that `headrace up` started |
 | `HEADRACE_PRIVATE_DESTINATIONS` | `allow` or `block`: whether requests may go to addresses that are not public | `allow` on loopback, else `block` |
+| `HEADRACE_TRUSTED_PROXIES` | addresses or networks, comma separated, of the proxies whose X-Forwarded-For the collector believes | nobody |
+| `HEADRACE_TOKEN_SECRET` | signs OAuth access tokens, 32 characters or more; the same for all collectors of a workspace | one of each process alone |
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from pipeline.declaration import Reference, references_in
+from pipeline.model.addresses import Network
 from pipeline.resources import resource
 
 PORT: Final = 7070
@@ -39,12 +42,14 @@ class Settings(NamedTuple):
         port: The collector's port.
         bootstrap: Kafka's address; empty where neither the environment nor a local run names one.
         private_destinations: Whether requests may go to addresses that are not public; None where the environment does not say.
+        trusted_proxies: Networks of the proxies whose X-Forwarded-For the collector believes.
     """
 
     home: Path
     port: int
     bootstrap: str
     private_destinations: bool | None = None
+    trusted_proxies: tuple[Network, ...] = ()
 
     @property
     def collector(self) -> str:
@@ -69,7 +74,16 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     text = variables.get("HEADRACE_PORT") or str(PORT)
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise SettingError("HEADRACE_PORT is no port: give a number from 1 to 65535")
-    return Settings(home, int(text), variables.get("HEADRACE_BOOTSTRAP") or _bootstrap_of_run(home), _private_destinations(variables))
+    bootstrap = variables.get("HEADRACE_BOOTSTRAP") or _bootstrap_of_run(home)
+    return Settings(home, int(text), bootstrap, _private_destinations(variables), _trusted_proxies(variables))
+
+
+def _trusted_proxies(variables: Mapping[str, str]) -> tuple[Network, ...]:
+    named = [part.strip() for part in variables.get("HEADRACE_TRUSTED_PROXIES", "").split(",") if part.strip()]
+    try:
+        return tuple(ipaddress.ip_network(part) for part in named)
+    except ValueError as error:
+        raise SettingError(f"HEADRACE_TRUSTED_PROXIES: {error}; give addresses or networks, such as 10.0.0.0/8, with commas between them") from None
 
 
 def _private_destinations(variables: Mapping[str, str]) -> bool | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ from pipeline.mapping import compile_mapping, compile_query
 from pipeline.model.outcomes import Outcome, Step
 from pipeline.model.record import Message
 from pipeline.model.topology import Processor, Topology
-from pipeline.model.workspace import Storage, Workspace
+from pipeline.model.workspace import Source, Storage, Workspace
 from pipeline.registry import DESTINATION_TYPES
 from pipeline.translate import create_translate, create_translate_all
 from pipeline.validate import create_validate
@@ -47,16 +47,32 @@ def write_keys(workspace: Workspace, resolve: Resolve) -> dict[str, str]:
         resolve: Fills in references to secrets.
 
     Returns:
-        Source id by write key; keys whose secret is not there are left out.
+        Source id by write key; keys that are disabled or whose secret is not there are left out.
     """
-    keys: dict[str, str] = {}
+    disabled = disabled_keys(workspace, resolve)
+    return {key: source for key, source in _resolved(workspace, resolve, lambda source: source.write_keys) if key not in disabled}
+
+
+def disabled_keys(workspace: Workspace, resolve: Resolve) -> dict[str, str]:
+    """Resolve the write keys of a workspace that open nothing any more.
+
+    Args:
+        workspace: What is declared.
+        resolve: Fills in references to secrets.
+
+    Returns:
+        Source id by write key.
+    """
+    return dict(_resolved(workspace, resolve, lambda source: source.disabled_keys))
+
+
+def _resolved(workspace: Workspace, resolve: Resolve, keys: Callable[[Source], Iterable[str]]) -> Iterator[tuple[str, str]]:
     for source in workspace.sources.values():
-        for reference in source.write_keys:
+        for reference in keys(source):
             try:
-                keys[resolve(reference)] = source.id
+                yield resolve(reference), source.id
             except ValueError:
                 continue  # `headrace check` names it; one missing secret must not stop the other sources
-    return keys
 
 
 def build_steps(

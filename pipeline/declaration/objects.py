@@ -9,14 +9,19 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from pipeline.model.workspace import Destination, Filter, MappingDeclaration, Source, Storage, Workspace
+from pipeline.model.workspace import Destination, Filter, MappingDeclaration, OAuth, Source, Storage, Workspace
 
 Data = dict[str, Any]
 
 
 def source_of(data: Mapping[str, Any]) -> Source:
     """Make a source of its declaration, with its schemas inlined."""
-    return Source(**{**data, "write_keys": tuple(data.get("write_keys", ()))})
+    values = dict(data)
+    for name in ("write_keys", "disabled_keys", "origins"):
+        values[name] = tuple(values.get(name, ()))
+    if "oauth" in values:
+        values["oauth"] = OAuth(**values["oauth"])
+    return Source(**values)
 
 
 def destination_of(data: Mapping[str, Any]) -> Destination:
@@ -55,7 +60,7 @@ def workspace_of(data: Mapping[str, Any], version: int = 0) -> Workspace:
     )
 
 
-def object_data(value: Source | Destination | Storage | MappingDeclaration) -> Data:
+def object_data(value: Source | OAuth | Destination | Storage | MappingDeclaration) -> Data:
     """Write an object as it would be declared, without what is left at its default.
 
     Args:
@@ -78,7 +83,7 @@ def object_data(value: Source | Destination | Storage | MappingDeclaration) -> D
 def _plain(item: Any) -> Any:  # noqa: ANN401 (any value of the model)
     if isinstance(item, Filter):
         return {"if": item.query, "then": item.then}
-    if isinstance(item, MappingDeclaration):
+    if isinstance(item, MappingDeclaration | OAuth):
         return object_data(item)
     if isinstance(item, tuple):
         return [_plain(one) for one in item]

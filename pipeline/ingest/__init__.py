@@ -11,5 +11,6 @@ write key also `unknown_source` and `source_disabled`; for a body on which this 
 from pipeline.ingest.collect import Accepted, Request, collect, crashed
 from pipeline.ingest.endpoints import ENDPOINTS, Endpoint
 from pipeline.ingest.refusals import Refused
+from pipeline.ingest.write_keys import WriteKeys
 
-__all__ = ["ENDPOINTS", "Accepted", "Endpoint", "Refused", "Request", "collect", "crashed"]
+__all__ = ["ENDPOINTS", "Accepted", "Endpoint", "Refused", "Request", "WriteKeys", "collect", "crashed"]

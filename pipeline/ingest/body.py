@@ -56,16 +56,16 @@ def _gunzip(body: bytes) -> bytes | Refused:
     return b"".join(parts)
 
 
-def parsed(text: bytes) -> tuple[Any, int] | Refused:
+def parsed(text: bytes) -> tuple[Any, bool] | Refused:
     """Parse a body.
 
     Args:
         text: The plain body.
 
     Returns:
-        The value and how many values in it had to be replaced (`pipeline.model.json_text`), or the refusal.
+        The value and whether it is odd (`pipeline.model.json_text.decode_marked`), or the refusal.
     """
     try:
-        return json_text.decode(text)
+        return json_text.decode_marked(text)
     except (ValueError, RecursionError):  # some texts are nested deeper than Python can follow
         return refusals.INVALID_JSON

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import repeat
 from typing import Any, Final, NamedTuple, Protocol
 
 from pipeline.ingest import credentials, refusals
+from pipeline.ingest.answers import Result
 from pipeline.ingest.body import parsed, plain
-from pipeline.ingest.completion import Envelope, Sender, completed, envelope_of, place
+from pipeline.ingest.completion import Envelope, Sender, envelope_of
 from pipeline.ingest.dead_letters import dead_letter
 from pipeline.ingest.endpoints import Endpoint
-from pipeline.ingest.judgement import NOT_AN_OBJECT, Fault, excess_of, fault_of, unwritable_fault
+from pipeline.ingest.judgement import Fault
+from pipeline.ingest.oauth import NO_TOKEN, Token
+from pipeline.ingest.origins import origin_allowed
+from pipeline.ingest.pixel import pixel_event
+from pipeline.ingest.records import Check, Maker, Origin
 from pipeline.ingest.refusals import Refused
-from pipeline.model import headers, ids, json_text, limits
+from pipeline.ingest.write_keys import Holder, WriteKeys, first
+from pipeline.model import headers, json_text, limits, odd_json
+from pipeline.model.odd_json import Settled
 from pipeline.model.record import Output
 from pipeline.model.topics import topic_name
 from pipeline.model.workspace import Source, Workspace
 
 _CRASHED: Final = Fault("crashed", "The collector failed on this body: a bug of ours.")
+_PLAIN: Final = Settled(None, {}, ())
 
 
 class RequestHeaders(Protocol):
@@ -29,7 +38,7 @@ class RequestHeaders(Protocol):
 
 
 class Request(NamedTuple):
-    """One POST.
+    """One request.
 
     Attributes:
         endpoint: What its path takes.
@@ -39,6 +48,9 @@ class Request(NamedTuple):
         ip: Address of the client, without port.
         received_at: When it came, milliseconds since the epoch.
         unique: A text that no other request has: it keeps apart equal events that have neither message id nor `sentAt`.
+        token: What its access token says.
+        results: Whether its client wants to hear of each event.
+        check: Runs validate before the answer, where its client asked for it.
     """
 
     endpoint: Endpoint
@@ -48,6 +60,9 @@ class Request(NamedTuple):
     ip: str
     received_at: int
     unique: str
+    token: Token = NO_TOKEN
+    results: bool = False
+    check: Check | None = None
 
 
 class Accepted(NamedTuple):
@@ -56,35 +71,47 @@ class Accepted(NamedTuple):
     Attributes:
         outputs: Records for `raw` and `dead.ingest`, in the order of the events.
         size: Bytes of all keys and values.
-        counts: How many events had which outcome (`accepted`, `dead`; `replaced` counts values that JSON could not carry), by source.
+        counts: How many events had which outcome (`accepted`, `dead`), by source.
+        replaced: How many values were replaced, by source and name of the odd value.
+        key: Whose write key it was, where one key stood for all.
+        results: What became of each event, where that was asked for.
     """
 
     outputs: list[Output]
     size: int
     counts: Mapping[tuple[str, str], int]
+    replaced: Mapping[tuple[str, str], int] = {}
+    key: Holder | None = None
+    results: list[Result] | None = None
 
 
-def collect(request: Request, keys: Mapping[str, str], workspace: Workspace) -> Accepted | Refused:
+def collect(request: Request, keys: WriteKeys, workspace: Workspace) -> Accepted | Refused:
     """Decide what becomes of a request.
 
     Args:
         request: The request.
-        keys: Source ids by write key; a source that the workspace does not have owns nothing.
+        keys: The write keys; a source that the workspace does not have owns nothing.
         workspace: The workspace.
 
     Returns:
         The records to store, or the refusal of the whole request.
     """
+    endpoint = request.endpoint
+    if endpoint.takes == "pixel":
+        event = pixel_event(request.query, endpoint.call, rudderstack=endpoint.name == "rudder_pixel")
+        if isinstance(event, Refused):
+            return event
+        return _batch(request, {"batch": [event[0]]}, keys, workspace, odd=event[1])
     text = plain(request.body, request.headers.get("content-encoding"))
     if isinstance(text, Refused):
         return text
     decoded = parsed(text)
     if isinstance(decoded, Refused):
         return decoded
-    value, replaced = decoded
-    if request.endpoint.takes == "batch":
-        return _batch(request, value, replaced, keys, workspace)
-    return _single(request, value, replaced, keys, workspace)
+    value, odd = decoded
+    if endpoint.takes == "batch":
+        return _batch(request, value, keys, workspace, odd=odd)
+    return _single(request, value, keys, workspace, odd=odd)
 
 
 def crashed(request: Request, workspace: Workspace) -> Accepted:
@@ -101,151 +128,154 @@ def crashed(request: Request, workspace: Workspace) -> Accepted:
     return Accepted([letter], len(letter.value or b""), {("", "dead"): 1})
 
 
-class _Judge(NamedTuple):
-    """What is the same for all events of one request."""
-
-    call: str
-    envelope: Envelope
-    sender: Sender
-    received_at: int
-    unique: str
-    workspace: Workspace
-    topic: str
-
-    def record(self, item: dict[str, Any], index: int, source: Source, origin: tuple[tuple[str, bytes], ...]) -> Output | Fault:
-        """Make the record of one event, whose write key has been taken away, or say what is wrong with it."""
-        fault = fault_of(item, self.call)
-        if fault is not None:
-            return fault
-        body = completed(item, self.call, self.envelope)
-        try:
-            message_id = body.get("messageId")
-            if message_id is None or message_id == "":
-                sent_at = body.get("sentAt")
-                body["messageId"] = ids.derived_message_id(source.id, str(sent_at) if sent_at else self.unique, index, json_text.encode(body))
-            place(body, self.sender)
-            value = json_text.encode(body)
-            fault = excess_of(item, body, value, source)
-        except (ValueError, RecursionError):
-            return unwritable_fault()
-        if fault is not None:
-            return fault
-        return Output(self.topic, ids.event_key(body), value, origin)
-
-
-def _judge(request: Request, envelope: Envelope, workspace: Workspace) -> _Judge:
-    browser = request.headers.get("origin") is not None
+def _maker(request: Request, envelope: Envelope, workspace: Workspace, replaced: Settled = _PLAIN) -> Maker:
+    browser = request.endpoint.takes == "pixel" or request.headers.get("origin") is not None
     user_agent = request.headers.get("user-agent") if browser else None
     sender = Sender(browser, request.ip, user_agent or "")
-    return _Judge(request.endpoint.call, envelope, sender, request.received_at, request.unique, workspace, topic_name(workspace.name, "raw"))
+    topic = topic_name(workspace.name, "raw")
+    return Maker(request.endpoint.call, envelope, sender, request.received_at, request.unique, workspace, topic, request.check, replaced)
 
 
-def _origin(source_id: str, received_at: int, version: int) -> tuple[tuple[str, bytes], ...]:
-    # With the version that took it, so that a source which was added a moment ago is not unknown to a stage that has not heard of it yet.
-    return (headers.SOURCE, source_id.encode()), (headers.RECEIVED_AT, b"%d" % received_at), (headers.CONFIG, b"%d" % version)
-
-
-def _source(workspace: Workspace, source_id: str) -> Source | Refused:
-    source = workspace.sources.get(source_id)
+def _source(request: Request, holder: Holder | None, workspace: Workspace) -> Source | Refused:
+    """Give the source that a request may send to, or say why there is none."""
+    if holder is None or not holder.enabled:
+        # An SDK with OAuth drops its token on 511 and sends the same again with a new one; a 401 would cost the batch.
+        refusal = refusals.INVALID_TOKEN if request.token.state == "invalid" else refusals.INVALID_WRITE_KEY
+        return refusal if holder is None else refusal._replace(source=holder.source, key=holder.fingerprint)
+    source = workspace.sources.get(holder.source)
     if source is None:
         return refusals.INVALID_WRITE_KEY
     if not source.enabled:
-        return refusals.SOURCE_DISABLED._replace(source=source_id)
+        return refusals.SOURCE_DISABLED._replace(source=source.id)
+    if source.origins:
+        origin = request.headers.get("origin")
+        if origin is not None and not origin_allowed(origin, source.origins):
+            return refusals.ORIGIN_NOT_ALLOWED._replace(source=source.id)
     return source
 
 
-def _single(request: Request, item: Any, replaced: int, keys: Mapping[str, str], workspace: Workspace) -> Accepted | Refused:  # noqa: ANN401 (JSON)
-    if item.__class__ is not dict:
+def _header_holder(request: Request, keys: WriteKeys) -> Holder | None:
+    if request.token.state == "valid":
+        return Holder(request.token.source, "")
+    sent = request.headers
+    return first(keys.of_header(sent.get("authorization")), keys.of(sent.get("x-write-key")))
+
+
+def _single(request: Request, item: Any, keys: WriteKeys, workspace: Workspace, *, odd: bool) -> Accepted | Refused:  # noqa: ANN401 (JSON)
+    if not isinstance(item, dict):
         return refusals.NOT_AN_OBJECT
-    header_key = credentials.basic_key(request.headers.get("authorization"))
-    source_id = credentials.owner(keys, header_key, item.pop("writeKey", None), credentials.query_key(request.query))
-    source = _source(workspace, source_id)
+    replaced = _PLAIN
+    if odd:
+        replaced = odd_json.settle(item)
+        item = replaced.value
+    named = item.pop("writeKey", None)
+    holder = _header_holder(request, keys)
+    if holder is None or not holder.enabled:
+        holder = first(holder, keys.of(named), keys.of(credentials.query_field(request.query, "writeKey")))
+    source = _source(request, holder, workspace)
     if isinstance(source, Refused):
         return source
-    judge = _judge(request, Envelope(sent_at=request.headers.get("sentat") or ""), workspace)
-    record = judge.record(item, 0, source, _origin(source_id, request.received_at, workspace.version))
+    maker = _maker(request, Envelope(sent_at=request.headers.get("sentat") or ""), workspace)
+    record = maker.record(item, 0, source, maker.origin(source.id), replaced)
     if isinstance(record, Fault):
-        return Refused(400, record.reason, record.message, source=source_id)
-    counts = {(source_id, "accepted"): 1}
-    if replaced:
-        counts[source_id, "replaced"] = replaced
-    return Accepted([record], _size(record), counts)
+        return Refused(400, record.reason, record.message, source=source.id)
+    results = [Result(_message_id(record, item), None)] if request.results else None
+    counted = {(source.id, name): count for name, count in replaced.counts.items()}
+    return Accepted([record], _size(record), {(source.id, "accepted"): 1}, counted, holder, results)
 
 
-def _batch(request: Request, batch: Any, replaced: int, keys: Mapping[str, str], workspace: Workspace) -> Accepted | Refused:  # noqa: ANN401 (JSON)
-    items = batch.get("batch") if batch.__class__ is dict else None
+def _batch(request: Request, batch: Any, keys: WriteKeys, workspace: Workspace, *, odd: bool) -> Accepted | Refused:  # noqa: ANN401 (JSON)
+    items = batch.get("batch") if isinstance(batch, dict) else None
     if items.__class__ is not list:
         return refusals.NOT_A_BATCH
     if len(items) > limits.BATCH_EVENTS:
         return refusals.BATCH_TOO_LONG
-    sources = _batch_sources(request, batch, items, keys, workspace)
-    if isinstance(sources, Refused):
-        return sources
-    judge = _judge(request, envelope_of(batch, request.headers.get("sentat")), workspace)
-    outputs: list[Output] = []
-    counts: dict[tuple[str, str], int] = {}
-    size = 0
-    for (index, item), source in zip(enumerate(items), sources, strict=False):
-        output, source_id, outcome = _item(judge, item, index, source)
-        outputs.append(output)
-        size += _size(output)
-        counts[source_id, outcome] = counts.get((source_id, outcome), 0) + 1
-    if replaced and outputs:
-        source_id = next(iter(counts))[0]
-        counts[source_id, "replaced"] = replaced
-    return Accepted(outputs, size, counts)
+    shared = settled = _PLAIN
+    if odd:
+        batch["batch"] = None
+        shared = odd_json.settle(batch)
+        batch = shared.value
+    holder = _header_holder(request, keys)
+    if holder is None or not holder.enabled:
+        holder = first(holder, keys.of(batch.get("writeKey")))
+    gathered = _Gathered(request, _maker(request, envelope_of(batch, request.headers.get("sentat")), workspace, shared))
+    found = _sources(request, holder, items, keys, workspace)
+    if isinstance(found, Refused):
+        return found
+    for index, (item, source) in enumerate(zip(items, found, strict=False)):
+        if odd:
+            settled = odd_json.settle(item)
+            gathered.add(settled.value, index, source, settled)
+        else:
+            gathered.add(item, index, source, _PLAIN)
+    if shared.counts and gathered.counts:
+        gathered.count_replaced(next(iter(gathered.counts))[0], shared)
+    return Accepted(gathered.outputs, gathered.size, gathered.counts, gathered.replaced, holder, gathered.results)
 
 
-def _batch_sources(
-    request: Request,
-    batch: dict[str, Any],
-    items: list[Any],
-    keys: Mapping[str, str],
-    workspace: Workspace,
+def _sources(
+    request: Request, holder: Holder | None, items: list[Any], keys: WriteKeys, workspace: Workspace
 ) -> Iterator[Source | Refused] | Refused:
     """Find the source of each item: the request's own, else each item's, else the query's."""
-    header_key = credentials.basic_key(request.headers.get("authorization"))
-    source_id = credentials.owner(keys, header_key, batch.get("writeKey"))
-    from_query = credentials.owner(keys, credentials.query_key(request.query))
-    if source_id or not items:
-        source = _source(workspace, source_id or from_query)
-        return source if isinstance(source, Refused) else _endlessly(source)
-    found = [_source(workspace, credentials.owner(keys, item.get("writeKey") if item.__class__ is dict else None) or from_query) for item in items]
+    if (holder is not None and holder.enabled) or not items:
+        source = _source(request, holder or keys.of(credentials.query_field(request.query, "writeKey")), workspace)
+        return source if isinstance(source, Refused) else repeat(source)
+    from_query = keys.of(credentials.query_field(request.query, "writeKey"))
+    own = (keys.of(item.get("writeKey")) if isinstance(item, dict) else None for item in items)
+    found = [_source(request, first(one, from_query, holder), workspace) for one in own]
     if all(isinstance(source, Refused) for source in found):
-        first = found[0]
-        return first if isinstance(first, Refused) and all(source == first for source in found) else refusals.INVALID_WRITE_KEY
+        same = found[0]
+        return same if isinstance(same, Refused) and all(source == same for source in found) else refusals.INVALID_WRITE_KEY
     return iter(found)
 
 
-def _endlessly(source: Source) -> Iterator[Source]:
-    while True:
-        yield source
+class _Gathered:
+    """The records of a batch, and what is counted of them."""
+
+    def __init__(self, request: Request, maker: Maker) -> None:
+        self._maker = maker
+        self._origins: dict[str, Origin] = {}
+        self.outputs: list[Output] = []
+        self.size = 0
+        self.counts: dict[tuple[str, str], int] = {}
+        self.replaced: dict[tuple[str, str], int] = {}
+        self.results: list[Result] | None = [] if request.results else None
+
+    def add(self, item: Any, index: int, source: Source | Refused, replaced: Settled) -> None:  # noqa: ANN401 (JSON)
+        """Add an item as its record for `raw`, or as its dead letter."""
+        if item.__class__ is dict:
+            item.pop("writeKey", None)
+        source_id = source.source if isinstance(source, Refused) else source.id
+        origin = self._origins.get(source_id)
+        if origin is None:
+            origin = self._origins[source_id] = self._maker.origin(source_id)
+        made = self._maker.made(item, index, source, origin, replaced)
+        fault = None
+        outcome = source_id, "accepted"
+        if isinstance(made, Fault):
+            fault, outcome = made, (source_id, "dead")
+            made = self._maker.letter(item, fault, origin)
+        self.outputs.append(made)
+        self.size += _size(made)
+        self.counts[outcome] = self.counts.get(outcome, 0) + 1
+        if replaced.counts:
+            self.count_replaced(source_id, replaced)
+        if self.results is not None:
+            self.results.append(Result(_message_id(made, item), fault))
+
+    def count_replaced(self, source_id: str, replaced: Settled) -> None:
+        """Count what was replaced."""
+        for name, count in replaced.counts.items():
+            self.replaced[source_id, name] = self.replaced.get((source_id, name), 0) + count
 
 
-def _item(judge: _Judge, item: Any, index: int, source: Source | Refused) -> tuple[Output, str, str]:  # noqa: ANN401 (JSON)
-    """Make one item's record for `raw`, or its dead letter; also its source and outcome for the counts."""
-    if item.__class__ is dict:
-        item.pop("writeKey", None)
-    source_id = source.source if isinstance(source, Refused) else source.id
-    origin = _origin(source_id, judge.received_at, judge.workspace.version) if source_id else ((headers.RECEIVED_AT, b"%d" % judge.received_at),)
-    if isinstance(source, Refused):
-        made: Output | Fault = Fault("source_disabled" if source_id else "unknown_source", source.message)
-    elif item.__class__ is dict:
-        made = judge.record(item, index, source, origin)
-    else:
-        made = NOT_AN_OBJECT
-    if isinstance(made, Output):
-        return made, source_id, "accepted"
-    key = ids.event_key(item) if item.__class__ is dict else None
-    return dead_letter(_written(item), key, made, origin, judge.received_at, judge.workspace), source_id, "dead"
-
-
-def _written(item: Any) -> bytes:  # noqa: ANN401 (JSON)
-    try:
-        return json_text.encode(item)
-    except (ValueError, RecursionError):  # read, but nested too deeply for any writer: only what stands outside of the nesting can be kept
-        members = item.items() if item.__class__ is dict else ()
-        return json_text.encode({name: value for name, value in members if value.__class__ is not dict and value.__class__ is not list})
+def _message_id(made: Output, item: Any) -> str:  # noqa: ANN401 (JSON)
+    """Give the message id of an event, which it may have got here only."""
+    given = item.get("messageId") if item.__class__ is dict else None
+    if given is None or given == "":
+        given = json_text.decode(made.value or b"")[0]
+        given = given.get("messageId") if given.__class__ is dict else None
+    return given if given.__class__ is str else "" if given is None else str(given)
 
 
 def _size(output: Output) -> int:

@@ -14,6 +14,7 @@ class Refused(NamedTuple):
         message: What is wrong, for a person; no value from the request.
         retry_after: Seconds after which to try again, or 0 where trying again does not help.
         source: Id of the source, where the request got far enough to have one.
+        key: Fingerprint of the disabled write key that it came with, or empty.
     """
 
     status: int
@@ -21,6 +22,7 @@ class Refused(NamedTuple):
     message: str
     retry_after: int = 0
     source: str = ""
+    key: str = ""
 
 
 RETRY_AFTER_SECONDS: Final = 2
@@ -35,9 +37,14 @@ BATCH_TOO_LONG: Final = Refused(400, "batch_too_long", "The batch has more than 
 TOO_LARGE: Final = Refused(413, "payload_too_large", "The body is larger than 8 MiB after decompression.")
 TOO_SLOW: Final = Refused(408, "request_timeout", "The body took longer than a minute to arrive.")
 INVALID_WRITE_KEY: Final = Refused(401, "invalid_write_key", "No known write key: not in Authorization, body, batch items or query.")
+INVALID_TOKEN: Final = Refused(511, "invalid_token", "The access token is expired or not known; ask for another one.")
+ORIGIN_NOT_ALLOWED: Final = Refused(403, "origin_not_allowed", "The source of this write key takes nothing from pages of this origin.")
+RATE_LIMITED: Final = Refused(429, "rate_limited", "The source sends more events than its rate allows.", RETRY_AFTER_SECONDS)
+TOO_MANY_GUESSES: Final = Refused(429, "too_many_requests", "Too many requests with unknown write keys came from this address.", RETRY_AFTER_SECONDS)
+NOT_A_QUERY: Final = Refused(400, "invalid_query", "The query string holds no event: neither `data` in base64 nor fields.")
 SOURCE_DISABLED: Final = Refused(403, "source_disabled", "The source of this write key is disabled.")
 NOT_FOUND: Final = Refused(404, "not_found", "There is nothing under this path.")
-METHOD_NOT_ALLOWED: Final = Refused(405, "method_not_allowed", "This path takes POST and OPTIONS.")
+METHOD_NOT_ALLOWED: Final = Refused(405, "method_not_allowed", "This path takes another method: the one that Allow names.")
 UNAVAILABLE: Final = Refused(503, "unavailable", "The events could not be stored now; send them again.", RETRY_AFTER_SECONDS)
 OVERLOADED: Final = Refused(503, "overloaded", "More is waiting to be stored than fits; send the events again.", RETRY_AFTER_SECONDS)
 FAILED: Final = Refused(500, "internal_error", "The server failed on this request.")

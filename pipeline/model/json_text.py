@@ -1,29 +1,19 @@
-"""JSON text that orjson cannot carry exactly, by one declared table (reference: odd JSON).
-
-| text | what becomes of it |
-|---|---|
-| an integer beyond 64 bits | exact: written by the standard library, which orjson cannot |
-| `NaN`, `Infinity`, `-Infinity` | null, counted as a replacement |
-| a number beyond the range of a double (`1e400`) | null, counted as a replacement |
-| a lone surrogate escape | U+FFFD, counted as a replacement |
-| a NUL in a string | kept |
-| invalid UTF-8 | refused |
-"""
+"""JSON text of any value, integers of any size exactly; what becomes of odd values is the table of `pipeline.model.odd_json`."""
 
 from __future__ import annotations
 
 import json  # noqa: TID251 (the slow path for what orjson cannot carry exactly; everything else goes through orjson)
-import math
-import re
 from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 import orjson
 
+from pipeline.model import odd_json
+
 _decode: Final[Callable[[bytes], Any]] = msgspec.json.Decoder().decode
 """As fast as orjson, which makes a float of an integer beyond 64 bits and would need a second look at every text for those."""
-_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
 
 def decode(text: bytes) -> tuple[Any, int]:
@@ -47,46 +37,43 @@ def decode(text: bytes) -> tuple[Any, int]:
 
 
 def _decode_exactly(text: bytes) -> tuple[Any, int]:
-    replaced = 0
+    settled = odd_json.settle(odd_json.read(text))
+    return settled.value, sum(settled.counts.values()) - settled.counts.get(odd_json.DUPLICATE_KEY, 0)
 
-    def not_a_number(_token: str) -> None:
-        nonlocal replaced
-        replaced += 1
 
-    def floating(token: str) -> float | None:
-        nonlocal replaced
-        value = float(token)
-        if math.isinf(value):
-            replaced += 1
-            return None
-        return value
+def decode_marked(text: bytes) -> tuple[Any, bool]:
+    """Parse JSON text so that nothing in it is lost in silence, doubled keys included.
 
+    Args:
+        text: UTF-8 JSON, perhaps with a byte order mark (RFC 8259 §8.1).
+
+    Returns:
+        The value, and whether it is odd: then it, or each part of it that is used, has to go through `odd_json.settle`.
+
+    Raises:
+        ValueError: The text is not JSON, not UTF-8, or nested too deeply to read.
+    """
     try:
-        value = json.loads(text.decode("utf-8"), parse_constant=not_a_number, parse_float=floating)
+        value = _decode(text)
     except RecursionError:
-        reason = "nested too deeply"
-        raise ValueError(reason) from None
-    if b"\\u" in text:
-        value, count = _without_surrogates(value)
-        replaced += count
-    return value, replaced
+        return orjson.loads(text), False  # reads 1,024 levels; whoever asked refuses it for its depth, whatever its numbers have become
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return odd_json.read(text.removeprefix(_BYTE_ORDER_MARK)), True
+    if _lost_a_key(text, value):
+        return odd_json.read(text), True
+    return value, False
 
 
-def _without_surrogates(value: Any) -> tuple[Any, int]:  # noqa: ANN401 (any JSON value)
-    if isinstance(value, str):
-        return _SURROGATE.subn("\ufffd", value)
-    if isinstance(value, list):
-        pairs = [_without_surrogates(item) for item in value]
-        return [item for item, _ in pairs], sum(count for _, count in pairs)
-    if isinstance(value, dict):
-        result: dict[str, Any] = {}
-        total = 0
-        for name, item in value.items():
-            clean_name, in_name = _SURROGATE.subn("\ufffd", name)
-            result[clean_name], in_item = _without_surrogates(item)
-            total += in_name + in_item
-        return result, total
-    return value, 0
+def _lost_a_key(text: bytes, value: Any) -> bool:  # noqa: ANN401 (any JSON value)
+    """Say whether a key may stand twice in a text: then its value, written again, has fewer colons.
+
+    One stands behind each key, and those in texts are written as they are; only an escaped one could make up for one that is lost.
+    """
+    try:
+        written = encode(value)
+    except ValueError:  # nested too deeply to write, and refused for that
+        return False
+    return text.count(b":") != written.count(b":") or (b"\\u003" in text and (b"\\u003a" in text or b"\\u003A" in text))
 
 
 def encode(value: Any) -> bytes:  # noqa: ANN401 (any JSON value)

@@ -32,7 +32,25 @@ _LAG_SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5
 _METRICS: Final = (
     Metric("headrace_ingest_requests_total", "counter", ("endpoint", "status"), "Requests answered by the collector."),
     Metric("headrace_ingest_events_total", "counter", ("source", "outcome"), "Events taken or refused by the collector."),
-    Metric("headrace_ingest_retries_total", "counter", ("source",), "Requests that a client marked as a retry."),
+    Metric("headrace_ingest_refused_total", "counter", ("endpoint", "code"), "Requests refused, by the code of the answer (a pixel shows none)."),
+    Metric(
+        "headrace_ingest_retries_total",
+        "counter",
+        ("source", "attempt"),
+        "Requests that a client marked as a retry, by how many tries it had made: 1, 2, 3, 4-10, more.",
+    ),
+    Metric(
+        "headrace_ingest_replaced_values_total",
+        "counter",
+        ("source", "what"),
+        "Values that JSON cannot carry and what they were: not_a_number, number_too_large, lone_surrogate, duplicate_key.",
+    ),
+    Metric(
+        "headrace_ingest_key_requests_total",
+        "counter",
+        ("source", "key"),
+        "Requests by write key, disabled ones among them; the key's name is what `headrace source key list` shows.",
+    ),
     Metric("headrace_ingest_request_seconds", "histogram", ("endpoint",), "From the request's last byte to its answer.", _SECONDS),
     Metric("headrace_records_in_total", "counter", ("processor",), "Records read."),
     Metric(

@@ -17,6 +17,23 @@ DEMO_WRITE_KEY: Final = "demo"
 
 
 @dataclass(frozen=True, slots=True)
+class OAuth:
+    """Who gets access tokens for a source, beside or in place of its write keys.
+
+    Attributes:
+        client_id: Id of the client.
+        public_keys: Its public keys in PEM by key id, or references to them; two while one follows the other.
+        audience: What its assertions must be meant for; empty for the host that they are sent to.
+        token_seconds: How long its tokens live.
+    """
+
+    client_id: str
+    public_keys: Mapping[str, str]
+    audience: str = ""
+    token_seconds: int = 3600
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """Where events come from.
 
@@ -28,6 +45,11 @@ class Source:
         event_bytes: Largest event in bytes of compact UTF-8 JSON.
         schemas: JSON Schema of the source's own track events, by event name.
         on_violation: What happens to an event that does not satisfy its schema.
+        disabled_keys: Write keys, or references to them, that open nothing any more.
+        origins: Origins of the only web pages that may send to it; empty for all.
+        rate: Most events a second, or None for no limit.
+        burst: Most events at once above the rate; None for what comes in two seconds.
+        oauth: Who gets access tokens for it, or None.
     """
 
     id: str
@@ -37,6 +59,11 @@ class Source:
     event_bytes: int = limits.EVENT_BYTES
     schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     on_violation: Literal["tag", "dead"] = "tag"
+    disabled_keys: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    rate: float | None = None
+    burst: int | None = None
+    oauth: OAuth | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,14 @@ import contextlib
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
 
-from pipeline.app.collector import Routes, serve_collector
+from pipeline.app.collector import Checking, Routes, Tokens, serve_collector
+from pipeline.ingest import WriteKeys
+from pipeline.model.addresses import Network
 from pipeline.model.record import Output
 from pipeline.model.workspace import Source, Workspace
 from pipeline.ports.broker import BrokerError, Producer
@@ -106,6 +109,11 @@ async def collector(
     routes: Routes | None = None,
     host: str = "127.0.0.1",
     workspace: Workspace = WORKSPACE,
+    *,
+    tokens: Tokens | None = None,
+    checking: Checking | None = None,
+    trusted_proxies: Sequence[Network] = (),
+    disabled: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Running]:
     """Run a collector on a free port; stop it at the end and raise what it raised."""
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -118,7 +126,10 @@ async def collector(
             port=0,
             producer=producer,
             workspace=lambda: workspace,
-            keys=lambda: keys,
+            keys=lambda: WriteKeys(keys, disabled),
+            tokens=tokens,
+            checking=checking,
+            trusted_proxies=trusted_proxies,
             metrics=metrics,
             clock=clock,
             routes=routes or {},

@@ -12,6 +12,7 @@ import orjson
 import pytest
 
 from pipeline.app.collector import DemoKeyExposed, PortTaken, Reply, RouteRequest, Stream, serve_collector
+from pipeline.ingest import WriteKeys
 from tests.integration.collector_over_http import AUTHORIZATION, WORKSPACE, LeapingClock, SteeredProducer, ask, collector, connection
 
 PAGE = b'{"type":"page","userId":"u","messageId":"m"}'
@@ -142,7 +143,7 @@ async def test_keys_change_while_it_runs() -> None:
         assert (await ask(running.port, "POST /v1/page", AUTHORIZATION, body=PAGE)).status == 401
         running.keys["demo"] = "app"
         assert (await ask(running.port, "POST /v1/page", AUTHORIZATION, "x-retry-count: 1", body=PAGE)).status == 200
-    assert running.metrics.sums["headrace_ingest_retries_total", ("app",)] == 1
+    assert running.metrics.sums["headrace_ingest_retries_total", ("app", "1")] == 1
 
 
 async def test_mounted_routes_and_streams() -> None:
@@ -212,7 +213,7 @@ async def test_the_demo_key_is_for_loopback_only() -> None:
             port=0,
             producer=SteeredProducer(),
             workspace=lambda: WORKSPACE,
-            keys=lambda: {"demo": "web"},
+            keys=lambda: WriteKeys({"demo": "web"}),
             metrics=None,  # type: ignore[arg-type]  # it does not get that far
             clock=LeapingClock(),
             routes={},
@@ -232,7 +233,7 @@ async def test_a_taken_port_is_said() -> None:
             port=other.getsockname()[1],
             producer=SteeredProducer(),
             workspace=lambda: WORKSPACE,
-            keys=dict,
+            keys=lambda: WriteKeys({}),
             metrics=None,  # type: ignore[arg-type]  # it does not get that far
             clock=LeapingClock(),
             routes={},

@@ -13,6 +13,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 
 from pipeline.app.collector import serve_collector
 from pipeline.app.live import LiveFeed, Setup, Standing, live_routes, standing
+from pipeline.ingest import WriteKeys
 from pipeline.model import headers as names
 from pipeline.model.ledger import Row, Tally, ledger_key, ledger_value
 from pipeline.model.record import Output, Record
@@ -217,7 +218,7 @@ async def served() -> AsyncIterator[str]:
             port=0,
             producer=broker.producer(),
             workspace=lambda: WORKSPACE,
-            keys=lambda: {"demo": "web", "server-key": "server"},
+            keys=lambda: WriteKeys({"demo": "web", "server-key": "server"}),
             metrics=MemoryMetrics(),
             clock=clock,
             routes=live_routes(feed, setup, one_volume, explained, one_job),

@@ -122,4 +122,4 @@ def _options(settings: Settings, bootstrap: str, prefix: str, topology: str, hom
     name = prefix or read_workspace(find_workspace("", settings)).name
     # Where only this machine can declare destinations, they may lie on it: the local run's receiver does.
     private = settings.private_destinations if settings.private_destinations is not None else is_loopback(host)
-    return ProcessOptions(address, name, read_topology(topology), home, host, port, time_scale, private)
+    return ProcessOptions(address, name, read_topology(topology), home, host, port, time_scale, private, settings.trusted_proxies)

@@ -1,6 +1,8 @@
 """The collector: HTTP in front, Kafka behind, the decisions of `pipeline.ingest` between them."""
 
+from pipeline.app.collector.checking import Checking
 from pipeline.app.collector.routes import Reply, RouteRequest, Routes, Stream
 from pipeline.app.collector.server import DemoKeyExposed, PortTaken, serve_collector
+from pipeline.app.collector.tokens import Tokens
 
-__all__ = ["DemoKeyExposed", "PortTaken", "Reply", "RouteRequest", "Routes", "Stream", "serve_collector"]
+__all__ = ["Checking", "DemoKeyExposed", "PortTaken", "Reply", "RouteRequest", "Routes", "Stream", "Tokens", "serve_collector"]

@@ -5,31 +5,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Protocol
 
+from pipeline.app.collector.bodies import Bodies, Incoming
+from pipeline.app.collector.checking import Checking
 from pipeline.app.collector.counts import Counts
+from pipeline.app.collector.limits import Guesses, SourceRates
 from pipeline.app.collector.outbox import Outbox
 from pipeline.app.collector.routes import Reply, RouteRequest, Routes, Stream, find
-from pipeline.ingest import ENDPOINTS, Accepted, Endpoint, Refused, Request, answers, collect, crashed, refusals
-from pipeline.ingest.answers import Answer
+from pipeline.app.collector.tokens import Tokens
+from pipeline.ingest import ENDPOINTS, Accepted, Endpoint, Refused, Request, WriteKeys, answers, collect, crashed, refusals
+from pipeline.ingest.answers import Answer, asked_for
 from pipeline.ingest.collect import RequestHeaders
-from pipeline.model import limits
-from pipeline.model.workspace import DEMO_WRITE_KEY, Workspace
+from pipeline.ingest.forwarded import client_address
+from pipeline.ingest.oauth import NO_TOKEN
+from pipeline.model.addresses import Network
+from pipeline.model.workspace import Workspace
 from pipeline.ports.clock import Clock
 
 _log = logging.getLogger(__name__)
 
-_DISCARD_BYTES: Final = 64 * 1024 * 1024
-"""How much of a body that is too large is read and thrown away, so that the client sees the answer and not a broken connection."""
-_BODY_SECONDS: Final = 60.0
-"""How long a body of unknown or considerable size may take to arrive."""
-_SMALL_BYTES: Final = 64 * 1024
-"""Bodies of a declared size up to this are read in one go, whoever else is sending."""
-_MEDIUM_BYTES: Final = 1024 * 1024
-"""Bodies of a declared size up to this, as batches of SDKs are, are read in one go too, while `_ARRIVING_BYTES` are not used up."""
-_ARRIVING_BYTES: Final = 64 * 1024 * 1024
-"""Most bytes that medium bodies may take while they arrive; beyond it they are read piece by piece, held against the outbox's bound."""
+
+class SentHeaders(RequestHeaders, Protocol):
+    """The headers of a request as granian gives them (RSGI 1.6)."""
+
+    def items(self) -> Iterable[tuple[str, str]]:
+        """Give all names and values in their order, a repeated name more than once."""
 
 
 class Scope(Protocol):
@@ -52,7 +54,7 @@ class Scope(Protocol):
         """Address and port of the client."""
 
     @property
-    def headers(self) -> RequestHeaders:
+    def headers(self) -> SentHeaders:
         """Header values by lower-case name."""
 
 
@@ -63,14 +65,8 @@ class Transport(Protocol):
         """Send a piece."""
 
 
-class Exchange(Protocol):
+class Exchange(Incoming, Protocol):
     """The connection of one request as granian gives it (RSGI 1.6)."""
-
-    async def __call__(self) -> bytes:
-        """Read the whole body."""
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        """Read the body in pieces."""
 
     async def client_disconnect(self) -> None:
         """Wait until the client has gone."""
@@ -89,24 +85,31 @@ class Application:
         outbox: Where records are stored.
         counts: Where requests and events are counted.
         workspace: Gives the workspace as it is now.
-        keys: Gives the source ids by write key as they are now.
+        keys: Gives the write keys as they are now.
         clock: Clock.
         routes: Mounted routes.
-        loopback: Whether only this machine can connect; elsewhere the demo write key is unknown.
         nonce: A text that no other process has.
+        tokens: Issues and reads access tokens, where there is one.
+        checking: Runs validate for clients that ask for it, where it is at hand.
+        trusted_proxies: Networks of the proxies whose X-Forwarded-For is believed.
+
+    Attributes:
+        bodies: Reads bodies; the caller has it end those that are late.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what it works on, passed one by one)
         self,
         *,
         outbox: Outbox,
         counts: Counts,
         workspace: Callable[[], Workspace],
-        keys: Callable[[], Mapping[str, str]],
+        keys: Callable[[], WriteKeys],
         clock: Clock,
         routes: Routes,
-        loopback: bool,
         nonce: str,
+        tokens: Tokens | None = None,
+        checking: Checking | None = None,
+        trusted_proxies: Sequence[Network] = (),
     ) -> None:
         self._outbox = outbox
         self._counts = counts
@@ -114,11 +117,15 @@ class Application:
         self._keys = keys
         self._clock = clock
         self._routes = routes
-        self._loopback = loopback
         self._nonce = nonce
+        self._tokens = tokens
+        self._checking = checking
+        self._trusted_proxies = tuple(trusted_proxies)
         self._requests = 0
-        self._arriving_bytes = 0
+        self._rates = SourceRates()
+        self._guesses = Guesses()
         self._streams: set[asyncio.Task[None]] = set()
+        self.bodies = Bodies(outbox, clock)
 
     async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
         """Handle one request; called by granian."""
@@ -128,101 +135,89 @@ class Application:
             return
         headers = scope.headers
         origin = headers.get("origin")
-        if scope.method == "POST":
-            answer = await self._post(endpoint, scope, headers, origin, exchange)
+        if scope.method == endpoint.method:
+            answer = await self._answer(endpoint, scope, headers, origin, exchange)
         elif scope.method == "OPTIONS":
             answer = answers.preflight(origin, headers.get("access-control-request-headers"))
         else:
-            answer = answers.refused(refusals.METHOD_NOT_ALLOWED, origin)
+            answer = answers.refused(refusals.METHOD_NOT_ALLOWED, origin, allow=f"{endpoint.method}, OPTIONS")
         _respond(exchange, answer)
 
-    async def _post(self, endpoint: Endpoint, scope: Scope, headers: RequestHeaders, origin: str | None, exchange: Exchange) -> Answer:
-        body = await self._read(headers, exchange)
+    async def _answer(self, endpoint: Endpoint, scope: Scope, headers: SentHeaders, origin: str | None, exchange: Exchange) -> Answer:
+        body = await self.bodies.read(headers, exchange)
         began = self._clock.monotonic()
-        refusal = body if isinstance(body, Refused) else await self._take(endpoint, scope, headers, body)
-        answer = answers.stored(origin) if refusal is None else answers.refused(refusal, origin)
-        if refusal is not None and refusal.source:
-            self._counts.events({(refusal.source, "refused"): 1})
+        if endpoint.takes == "token" and not isinstance(body, Refused):
+            answer = self._issue(headers, body)
+        else:
+            taken = body if isinstance(body, Refused) else await self._take(endpoint, scope, headers, body, began)
+            refusal = taken if isinstance(taken, Refused) else None
+            if refusal is not None:
+                self._counts.refusal(endpoint.name, refusal)
+            if endpoint.takes == "pixel":
+                answer = answers.image(refusal)
+            elif refusal is not None:
+                answer = answers.refused(refusal, origin)
+            else:
+                answer = answers.stored(origin, None if taken is None or isinstance(taken, Refused) else taken.results)
         self._counts.request(endpoint.name, answer.status, self._clock.monotonic() - began)
         return answer
 
-    async def _take(self, endpoint: Endpoint, scope: Scope, headers: RequestHeaders, body: bytes) -> Refused | None:
-        """Decide about a request and store what is to be stored; None once it is."""
+    def _issue(self, headers: RequestHeaders, body: bytes) -> Answer:
+        if self._tokens is None:
+            return answers.refused(refusals.NOT_FOUND, None)
+        return self._tokens.issue(body, headers.get("host") or "", self._clock.now_ms() // 1000)
+
+    async def _take(self, endpoint: Endpoint, scope: Scope, headers: SentHeaders, body: bytes, now: float) -> Accepted | Refused | None:
+        """Decide about a request and store what is to be stored; what was accepted once it is."""
         if endpoint.takes == "nothing":
             return None
         self._requests += 1
-        unique = f"{self._nonce}/{self._requests}"
-        request = Request(endpoint, headers, scope.query_string, body, _address(scope.client), self._clock.now_ms(), unique)
-        verdict = self._decide(request)
+        workspace = self._workspace()
+        request = self._request(endpoint, scope, headers, body, workspace)
+        verdict = self._decide(request, workspace)
         if isinstance(verdict, Refused):
-            return verdict
+            return (self._guesses.wait(request.ip, now) or verdict) if verdict.status == 401 else verdict
+        if limited := self._rates.wait(verdict.counts, workspace, now):
+            return limited
         if verdict.outputs:
             if not self._outbox.has_room(verdict.size):
                 return refusals.OVERLOADED
             if not await self._outbox.put(verdict.outputs, verdict.size):
                 return refusals.UNAVAILABLE
-        self._counts.events(verdict.counts)
-        if headers.get("x-retry-count") is not None:
-            for source, _ in verdict.counts:
-                self._counts.retry(source)
-                break
-        return None
+        self._counts.accepted(verdict)
+        attempt = headers.get("x-retry-count") or headers.get("rsa-retry-attempt")
+        if attempt is not None:
+            self._counts.retry(verdict, attempt)
+        return verdict
 
-    def _decide(self, request: Request) -> Accepted | Refused:
-        workspace = self._workspace()
-        keys = self._keys()
-        if not self._loopback and DEMO_WRITE_KEY in keys:
-            keys = {key: source for key, source in keys.items() if key != DEMO_WRITE_KEY}
+    def _request(self, endpoint: Endpoint, scope: Scope, headers: SentHeaders, body: bytes, workspace: Workspace) -> Request:
+        now_ms = self._clock.now_ms()
+        ip = _address(scope.client)
+        if self._trusted_proxies:
+            forwarded = [value for name, value in headers.items() if name == "x-forwarded-for"]
+            ip = client_address(ip, forwarded, self._trusted_proxies)
+        token = NO_TOKEN if self._tokens is None else self._tokens.of_header(headers.get("authorization"), now_ms // 1000)
+        results, check = False, None
+        if "acknowledge" in scope.query_string or "results" in scope.query_string:
+            wanted = asked_for(scope.query_string)
+            results = wanted.results
+            if wanted.validated and self._checking is not None:
+                check = self._checking.check(workspace, now_ms)
+        return Request(endpoint, headers, scope.query_string, body, ip, now_ms, f"{self._nonce}/{self._requests}", token, results, check)
+
+    def _decide(self, request: Request, workspace: Workspace) -> Accepted | Refused:
         try:
-            return collect(request, keys, workspace)
+            return collect(request, self._keys(), workspace)
         except Exception:  # noqa: BLE001 (whatever it is, a client that sends it again for hours is worse)
             _log.exception("A request could not be judged; its body is kept in dead letters as crashed.")
             return crashed(request, workspace)
 
-    async def _read(self, headers: RequestHeaders, exchange: Exchange) -> bytes | Refused:
-        """Read a body of at most 8 MiB; of a larger one, read and throw away what the client sends, and refuse it."""
-        length = headers.get("content-length")
-        declared = int(length) if length is not None else 0  # the server lets only digits through
-        if length is not None and declared <= _SMALL_BYTES:
-            return await exchange() if self._outbox.has_room(declared) else refusals.OVERLOADED
-        if (
-            length is not None
-            and declared <= _MEDIUM_BYTES
-            and self._arriving_bytes + declared <= _ARRIVING_BYTES
-            and self._outbox.has_room(declared)
-        ):
-            return await self._read_at_once(declared, exchange)
-        return await self._read_in_pieces(declared, exchange)
-
-    async def _read_at_once(self, declared: int, exchange: Exchange) -> bytes | Refused:
-        self._arriving_bytes += declared
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                return await exchange()
-        except TimeoutError:
-            return refusals.TOO_SLOW
-        finally:
-            self._arriving_bytes -= declared
-
-    async def _read_in_pieces(self, declared: int, exchange: Exchange) -> bytes | Refused:
-        reading = _Reading(self._outbox, declared)
-        try:
-            async with asyncio.timeout(_BODY_SECONDS):
-                async for chunk in exchange:
-                    if not reading.take(chunk):
-                        break
-        except TimeoutError:
-            return refusals.TOO_SLOW
-        finally:
-            reading.release()
-        return reading.refusal or b"".join(reading.chunks)
-
     async def _other(self, scope: Scope, exchange: Exchange) -> None:
         handler = find(self._routes, scope.method, scope.path)
         if handler is None:
-            _respond(exchange, answers.refused(refusals.NOT_FOUND, scope.headers.get("origin")))
+            _respond(exchange, self._unserved(scope))
             return
-        body = await self._read(scope.headers, exchange)
+        body = await self.bodies.read(scope.headers, exchange)
         if isinstance(body, Refused):
             _respond(exchange, answers.refused(body, None))
             return
@@ -236,6 +231,13 @@ class Application:
             _respond(exchange, Answer(reply.status, (("content-type", reply.content_type), *reply.headers), reply.body))
         else:
             await self._stream(reply, exchange)
+
+    def _unserved(self, scope: Scope) -> Answer:
+        """Answer for a path and method that no route serves: a preflight of one that another method serves, else 404."""
+        origin = scope.headers.get("origin")
+        if scope.method == "OPTIONS" and any(find(self._routes, method, scope.path) for method in ("GET", "POST")):
+            return answers.preflight(origin, scope.headers.get("access-control-request-headers"))
+        return answers.refused(refusals.NOT_FOUND, origin)
 
     async def _stream(self, stream: Stream, exchange: Exchange) -> None:
         transport = exchange.response_stream(200, [("content-type", stream.content_type), *stream.headers])
@@ -256,38 +258,6 @@ class Application:
         """End what would never end by itself, so that the server can stop."""
         for sending in self._streams:
             sending.cancel()
-
-
-class _Reading:
-    """A body on its way in: what is kept of it is held against the outbox's bound."""
-
-    def __init__(self, outbox: Outbox, declared: int) -> None:
-        self._outbox = outbox
-        self._size = 0
-        self.chunks: list[bytes] = []
-        self.refusal: Refused | None = None
-        if declared > limits.REQUEST_BYTES:
-            self.refusal = refusals.TOO_LARGE
-        elif not outbox.has_room(declared):
-            self.refusal = refusals.OVERLOADED
-
-    def take(self, chunk: bytes) -> bool:
-        """Keep a piece, or throw it away; False once the client has sent more than anyone will wait for."""
-        if self.refusal is None and self._size + len(chunk) > limits.REQUEST_BYTES:
-            self.release()
-            self.refusal = refusals.TOO_LARGE
-            self.chunks.clear()
-        self._size += len(chunk)
-        if self.refusal is not None:
-            return self._size <= _DISCARD_BYTES
-        self._outbox.held_bytes += len(chunk)
-        self.chunks.append(chunk)
-        return True
-
-    def release(self) -> None:
-        """Hold nothing any more; the pieces stay readable."""
-        if self.refusal is None:
-            self._outbox.held_bytes -= self._size
 
 
 async def _departure(exchange: Exchange) -> None:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
 from granian.server.embed import Server
 
+from pipeline.app.collector.checking import Checking
 from pipeline.app.collector.counts import Counts
 from pipeline.app.collector.outbox import Outbox
 from pipeline.app.collector.requests import Application
 from pipeline.app.collector.routes import Routes
+from pipeline.app.collector.tokens import Tokens
 from pipeline.app.settings import is_loopback
+from pipeline.ingest import WriteKeys
+from pipeline.model.addresses import Network
 from pipeline.model.workspace import DEMO_WRITE_KEY, Workspace
 from pipeline.ports.broker import Producer
 from pipeline.ports.clock import Clock
@@ -47,11 +51,14 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
     port: int,
     producer: Producer,
     workspace: Callable[[], Workspace],
-    keys: Callable[[], Mapping[str, str]],
+    keys: Callable[[], WriteKeys],
     metrics: Metrics,
     clock: Clock,
     routes: Routes,
     stop: asyncio.Event,
+    tokens: Tokens | None = None,
+    checking: Checking | None = None,
+    trusted_proxies: Sequence[Network] = (),
     listening: Callable[[int], None] | None = None,
     troubled: Callable[[str], None] = lambda _trouble: None,
 ) -> None:
@@ -62,11 +69,14 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
         port: Port to listen on; 0 for any free one.
         producer: Where events are stored; started, and stopped by the caller afterwards.
         workspace: Gives the workspace as it is now; asked for each request.
-        keys: Gives the source ids by write key as they are now; asked for each request.
+        keys: Gives the write keys as they are now; asked for each request.
         metrics: Where is counted.
         clock: Clock.
         routes: Further pages on the same port.
         stop: Set by the caller to stop.
+        tokens: Issues and reads access tokens, where there is one.
+        checking: Runs validate for clients that ask for it, where it is at hand.
+        trusted_proxies: Networks of the proxies whose X-Forwarded-For is believed.
         listening: Told the port once connections are accepted.
         troubled: Told again and again why events are not taken now; an empty text where they are.
 
@@ -75,12 +85,9 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
             configuration that brings the key doesn't stop the collector: the key is unknown to it.
         PortTaken: The address cannot be listened on.
     """
-    loopback = is_loopback(host)
-    if not loopback and DEMO_WRITE_KEY in keys():
-        raise DemoKeyExposed(
-            f"Refusing to listen on {host}: source {keys()[DEMO_WRITE_KEY]} has the write key '{DEMO_WRITE_KEY}', which works on this machine only. "
-            "Give the source a key of its own, or listen on 127.0.0.1."
-        )
+    if not is_loopback(host):
+        _refuse_demo_key(host, keys())
+        keys = _WithoutDemoKey(keys)
     listener = _listen(host, port)
     bound_port = listener.getsockname()[1]
     outbox = Outbox(producer, clock)
@@ -92,12 +99,18 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
         keys=keys,
         clock=clock,
         routes=routes,
-        loopback=loopback,
         nonce=secrets.token_hex(16),
+        tokens=tokens,
+        checking=checking,
+        trusted_proxies=trusted_proxies,
     )
     server = _EmbeddedServer(application, host, bound_port, listener)
     serving = asyncio.create_task(server.serve())
-    ticking = asyncio.create_task(_tick(outbox, counts, clock, lambda trouble: troubled("the collector stops" if stop.is_set() else trouble)))
+
+    def told(trouble: str) -> None:
+        troubled("the collector stops" if stop.is_set() else trouble)
+
+    ticking = asyncio.create_task(_tick(application, outbox, counts, clock, told))
     looking = asyncio.create_task(_look(outbox, clock))
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -119,10 +132,35 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
         await asyncio.gather(stopping, ticking, looking, serving, return_exceptions=True)
 
 
-async def _tick(outbox: Outbox, counts: Counts, clock: Clock, troubled: Callable[[str], None]) -> None:
+def _refuse_demo_key(host: str, keys: WriteKeys) -> None:
+    holder = keys.of(DEMO_WRITE_KEY)
+    if holder is not None and holder.enabled:
+        raise DemoKeyExposed(
+            f"Refusing to listen on {host}: source {holder.source} has the write key '{DEMO_WRITE_KEY}', which works on this machine only. "
+            "Give the source a key of its own, or listen on 127.0.0.1."
+        )
+
+
+class _WithoutDemoKey:
+    """The write keys for a listener that other machines reach, whatever a later configuration brings."""
+
+    def __init__(self, keys: Callable[[], WriteKeys]) -> None:
+        self._keys = keys
+        self._seen: WriteKeys | None = None
+        self._shown = WriteKeys({})
+
+    def __call__(self) -> WriteKeys:
+        keys = self._keys()
+        if keys is not self._seen:
+            self._seen, self._shown = keys, keys.without(DEMO_WRITE_KEY)
+        return self._shown
+
+
+async def _tick(application: Application, outbox: Outbox, counts: Counts, clock: Clock, troubled: Callable[[str], None]) -> None:
     while True:
         await clock.sleep(_TICK_SECONDS)
         outbox.give_up_on_late()
+        application.bodies.end_late()
         troubled(outbox.trouble)
         counts.publish()
 

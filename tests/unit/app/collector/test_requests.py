@@ -12,6 +12,7 @@ from pipeline.app.collector import requests
 from pipeline.app.collector.counts import Counts
 from pipeline.app.collector.outbox import Outbox
 from pipeline.app.collector.requests import Application
+from pipeline.ingest import WriteKeys
 from pipeline.runtime.metrics.memory import MemoryMetrics
 from tests.integration.collector_over_http import WORKSPACE, LeapingClock, SteeredProducer
 
@@ -63,10 +64,9 @@ def application(outbox: Outbox) -> Application:
         outbox=outbox,
         counts=Counts(MemoryMetrics()),
         workspace=lambda: WORKSPACE,
-        keys=lambda: {"demo": "web"},
+        keys=lambda: WriteKeys({"demo": "web"}),
         clock=LeapingClock(),
         routes={},
-        loopback=True,
         nonce="n",
     )
 

@@ -1,0 +1,70 @@
+"""What one collector remembers of who sends how much: the buckets of its sources, and of addresses that guess write keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from pipeline.ingest import refusals
+from pipeline.ingest.rates import Bucket, default_burst, limited, taken
+from pipeline.ingest.refusals import Refused
+from pipeline.model.workspace import Workspace
+
+GUESSES_A_SECOND: Final = 5.0
+GUESSES_AT_ONCE: Final = 100.0
+"""Requests with an unknown write key that one address may send: an SDK with a wrong key comes often, who tries all keys never ends."""
+_ADDRESSES_MOST: Final = 10_000
+
+
+class SourceRates:
+    """The token bucket of each source that declares a rate."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[str, Bucket] = {}
+
+    def wait(self, counts: Mapping[tuple[str, str], int], workspace: Workspace, now: float) -> Refused | None:
+        """Take the events of a request out of the buckets of their sources, or refuse it.
+
+        Args:
+            counts: Events by source and outcome.
+            workspace: The workspace, which says how fast each source may send.
+            now: The time, seconds of a clock that never goes back.
+
+        Returns:
+            The refusal where a bucket is empty; nothing is taken then.
+        """
+        after: dict[str, Bucket] = {}
+        for source_id, _ in counts:
+            source = workspace.sources.get(source_id)
+            if source is None or source.rate is None or source_id in after:
+                continue
+            burst = float(source.burst) if source.burst is not None else default_burst(source.rate)
+            events = sum(count for (each, _), count in counts.items() if each == source_id)
+            after[source_id], seconds = taken(self._buckets.get(source_id, Bucket(burst, now)), source.rate, burst, now, events)
+            if seconds:
+                return limited(refusals.RATE_LIMITED, seconds, source_id)
+        self._buckets.update(after)
+        return None
+
+
+class Guesses:
+    """The token bucket of each address that has sent an unknown write key."""
+
+    def __init__(self) -> None:
+        self._buckets: dict[str, Bucket] = {}
+
+    def wait(self, ip: str, now: float) -> Refused | None:
+        """Count a request with an unknown write key.
+
+        Args:
+            ip: Address of the client.
+            now: The time, seconds of a clock that never goes back.
+
+        Returns:
+            The refusal that is answered in place of 401 where there were too many.
+        """
+        bucket, seconds = taken(self._buckets.pop(ip, Bucket(GUESSES_AT_ONCE, now)), GUESSES_A_SECOND, GUESSES_AT_ONCE, now, 1)
+        self._buckets[ip] = bucket  # at the end: the oldest goes when there are too many
+        if len(self._buckets) > _ADDRESSES_MOST:
+            del self._buckets[next(iter(self._buckets))]
+        return limited(refusals.TOO_MANY_GUESSES, seconds) if seconds else None

@@ -1,0 +1,128 @@
+"""From an event as it was sent to its record for `raw`, or to its dead letter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from pipeline.ingest.completion import Envelope, Sender, completed, place
+from pipeline.ingest.dead_letters import dead_letter
+from pipeline.ingest.judgement import NOT_AN_OBJECT, Fault, excess_of, fault_of, unwritable_fault
+from pipeline.ingest.refusals import Refused
+from pipeline.model import headers, ids, json_text
+from pipeline.model.addresses import anonymize_ip
+from pipeline.model.odd_json import Place, Settled
+from pipeline.model.record import Output
+from pipeline.model.workspace import Source, Workspace
+
+Check = Callable[[bytes, str], Fault | None]
+"""What validate would say of a record's value and its source; None where it would let it pass."""
+Origin = tuple[tuple[str, bytes], ...]
+_NOTHING_REPLACED = Settled(None, {}, ())
+
+
+class Maker(NamedTuple):
+    """What is the same for all events of one request.
+
+    Attributes:
+        call: Type of an event that names none, or empty.
+        envelope: The batch's envelope.
+        sender: The client.
+        received_at: When the request came, milliseconds since the epoch.
+        unique: A text that no other request has.
+        workspace: The workspace.
+        topic: Name of the topic `raw`.
+        check: Runs validate before the answer, where the client asked for it.
+        replaced: What was replaced in the envelope.
+    """
+
+    call: str
+    envelope: Envelope
+    sender: Sender
+    received_at: int
+    unique: str
+    workspace: Workspace
+    topic: str
+    check: Check | None = None
+    replaced: Settled = _NOTHING_REPLACED
+
+    def origin(self, source_id: str) -> Origin:
+        """Give the headers of a source's records; those of one request share them."""
+        received_at = (headers.RECEIVED_AT, b"%d" % self.received_at)
+        if not source_id:
+            return (received_at,)
+        # With the version that took it, so that a source which was added a moment ago is not unknown to a stage that has not heard of it yet.
+        return (headers.SOURCE, source_id.encode()), received_at, (headers.CONFIG, b"%d" % self.workspace.version)
+
+    def record(self, item: dict[str, Any], index: int, source: Source, origin: Origin, replaced: Settled = _NOTHING_REPLACED) -> Output | Fault:
+        """Make the record of an event, or say what is wrong with it.
+
+        Args:
+            item: The event, whose write key has been taken away.
+            index: Its position in the batch.
+            source: Its source.
+            origin: The headers of the record.
+            replaced: What was replaced in it.
+
+        Returns:
+            The record, or the fault.
+        """
+        if source.anonymize_ip:
+            _shorten_address(item)
+        fault = fault_of(item, self.call)
+        if fault is not None:
+            return fault
+        body = completed(item, self.call, self.envelope)
+        places = (*replaced.places, *self.replaced.places)
+        try:
+            message_id = body.get("messageId")
+            if message_id is None or message_id == "":
+                sent_at = body.get("sentAt")
+                body["messageId"] = ids.derived_message_id(source.id, str(sent_at) if sent_at else self.unique, index, json_text.encode(body))
+            place(body, self.sender)
+            if source.anonymize_ip:
+                _shorten_address(body)
+            if places:
+                _tag(body, places)
+            value = json_text.encode(body)
+            fault = excess_of(item, body, value, source)
+        except (ValueError, RecursionError):
+            return unwritable_fault()
+        if fault is None and self.check is not None:
+            fault = self.check(value, source.id)
+        return fault or Output(self.topic, ids.event_key(body), value, origin)
+
+    def letter(self, item: Any, fault: Fault, origin: Origin) -> Output:  # noqa: ANN401 (JSON)
+        """Make the dead letter of an item, with its bytes as far as they can be written."""
+        key = ids.event_key(item) if item.__class__ is dict else None
+        return dead_letter(_written(item), key, fault, origin, self.received_at, self.workspace)
+
+    def made(self, item: Any, index: int, source: Source | Refused, origin: Origin, replaced: Settled) -> Output | Fault:  # noqa: ANN401 (JSON)
+        """Make the record of one item of a batch, or say what is wrong with it."""
+        if isinstance(source, Refused):
+            return Fault("source_disabled" if source.code == "source_disabled" else "unknown_source", source.message)
+        return self.record(item, index, source, origin, replaced) if item.__class__ is dict else NOT_AN_OBJECT
+
+
+def _tag(body: dict[str, Any], places: tuple[Place, ...]) -> None:
+    """Say in the event what was replaced in it; one whose context is no object is dead anyway."""
+    context = body.get("context")
+    if context is None or context.__class__ is dict:
+        body["context"] = {**(context or {}), "replaced": [one._asdict() for one in places]}
+
+
+def _shorten_address(event: dict[str, Any]) -> None:
+    """Shorten `context.ip` in a copy of the context, which a batch may share; what is no address can still hold one, and goes."""
+    context = event.get("context")
+    if context.__class__ is dict and context.get("ip") is not None:
+        ip = context["ip"]
+        shortened = anonymize_ip(ip) if ip.__class__ is str else None
+        event["context"] = {**context, "ip": shortened} if shortened else {name: value for name, value in context.items() if name != "ip"}
+
+
+def _written(item: Any) -> bytes:  # noqa: ANN401 (JSON)
+    try:
+        return json_text.encode(item)
+    except (ValueError, RecursionError):  # read, but nested too deeply for any writer: only what stands outside of the nesting can be kept
+        members = item.items() if item.__class__ is dict else ()
+        return json_text.encode({name: value for name, value in members if value.__class__ is not dict and value.__class__ is not list})
