@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal
 
 import yaml
@@ -34,21 +34,81 @@ def add_item(text: str, name: List, item: Mapping[str, Any]) -> str:
     Raises:
         EditError: The new text would not say what was asked.
     """
+
+    def wanted(data: dict[str, Any]) -> dict[str, Any]:
+        return {**data, name: [*(data.get(name) or []), dict(item)]}
+
+    return _edited(text, lambda: _added(text, name, item), wanted, f"add this to {name}: by hand:\n{_block([item], 2)}")
+
+
+def add_to_list(text: str, name: List, item_id: str, key: str, value: str) -> str:
+    """Append a text to a list that one object of a workspace's file has.
+
+    Args:
+        text: The file, which must be sound YAML.
+        name: The list that the object stands in: `sources`.
+        item_id: Its id.
+        key: The object's list: `write_keys`; it is made where it is missing.
+        value: The text.
+
+    Returns:
+        The new text: the old one with something put in.
+
+    Raises:
+        EditError: The new text would not say what was asked.
+    """
+
+    def wanted(data: dict[str, Any]) -> dict[str, Any]:
+        items = [{**one, key: [*(one.get(key) or []), value]} if one.get("id") == item_id else one for one in data[name]]
+        return {**data, name: items}
+
+    by_hand = f"add this to {key}: of {item_id} by hand: {_flow(value)}"
+    return _edited(text, lambda: _appended(text, name, item_id, key, value), wanted, by_hand)
+
+
+def _edited(text: str, edit: Callable[[], str], wanted: Callable[[dict[str, Any]], dict[str, Any]], by_hand: str) -> str:
+    """Edit a text, and give the result only where it says what was wanted."""
     ending = "\r\n" if "\r\n" in text else "\n"
     try:
-        new = _added(text, name, item)
-    except yaml.YAMLError:
+        new = edit()
+    except (yaml.YAMLError, StopIteration):
         new = ""
     if ending == "\r\n":
         new = new.replace("\r\n", "\n").replace("\n", ending)
     before = parse_yaml(text, "")
     after = parse_yaml(new, "")
-    if isinstance(before, Document) and isinstance(after, Document):
-        wanted = dict(before.data or {})
-        wanted[name] = [*(wanted.get(name) or []), dict(item)]
-        if after.data == wanted:
-            return new
-    raise EditError(f"add this to {name}: by hand:\n{_block([item], 2)}")
+    if isinstance(before, Document) and isinstance(after, Document) and after.data == wanted(dict(before.data or {})):
+        return new
+    raise EditError(by_hand)
+
+
+def _appended(text: str, name: List, item_id: str, key: str, value: str) -> str:
+    root: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+    items = next(found for label, found in root.value if label.value == name)
+    item = next(one for one in items.value if any(label.value == "id" and found.value == item_id for label, found in one.value))
+    found = next((found for label, found in item.value if label.value == key), None)
+    if found is None:
+        last = item.value[-1][1]
+        if item.flow_style:
+            return _put_in(text, _last_end(last), f", {key}: [{_flow(value)}]")
+        return _below(text, last, _index(item, "start"), f"{key}: [{_flow(value)}]")
+    if found.value and not found.flow_style:
+        return _below(text, found.value[-1], text.rfind("-", 0, _index(found.value[0], "start")), f"- {_flow(value)}")
+    if found.value:
+        return _put_in(text, _last_end(found.value[-1]), f", {_flow(value)}")
+    return text[: _index(found, "start")] + f"[{_flow(value)}]" + text[_index(found, "end") :]
+
+
+def _put_in(text: str, place: int, piece: str) -> str:
+    return text[:place] + piece + text[place:]
+
+
+def _below(text: str, last: yaml.Node, first: int, line: str) -> str:
+    """Put a line below the one in which a node ends, as far in as the sign at `first`."""
+    indent = first - (text.rfind("\n", 0, first) + 1)
+    end = _last_end(last)
+    line_end = text.find("\n", end - 1 if text[end - 1] == "\n" else end)
+    return _put_in(text, len(text) if line_end < 0 else line_end, f"\n{' ' * indent}{line}")
 
 
 def _added(text: str, name: List, item: Mapping[str, Any]) -> str:

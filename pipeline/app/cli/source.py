@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.app.cli import source_keys
 from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.options import JsonOption, WorkspaceOption, examples
 from pipeline.app.cli.output import say, say_json, say_plain
@@ -15,14 +16,12 @@ from pipeline.app.cli.workspace_edit import add_to_workspace, check_id
 from pipeline.app.declared import find_workspace, read_workspace
 from pipeline.app.settings import Secrets, SettingError, Settings, add_secret, read_settings
 
-_KEY_BYTES = 16
-"""128 bits: more than anyone can guess, 32 characters to copy."""
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file."""
     group = typer.Typer(no_args_is_help=True, help="Where events come from.")
     group.command("add", epilog=examples("headrace source add web", "headrace source add ios --json"))(add)
+    source_keys.register(group)
     app.add_typer(group, name="source")
 
 
@@ -65,5 +64,5 @@ def _write_key(settings: Settings, variable: str) -> tuple[str, str]:
     try:
         return Secrets(settings.home).resolve(f"${{env:{variable}}}"), "your environment or secrets.env, where it was already"
     except SettingError:
-        key = secrets.token_hex(_KEY_BYTES)  # no sign in it that a shell or an option could take for something else
+        key = secrets.token_hex(source_keys.KEY_BYTES)  # no sign in it that a shell or an option could take for something else
         return key, str(add_secret(settings.home, variable, key))

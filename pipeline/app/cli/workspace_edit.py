@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.app.cli.editing import EditError, List, add_item
+from pipeline.app.cli.editing import EditError, List, add_item, add_to_list
 from pipeline.app.cli.errors import CommandError
 from pipeline.app.declared import read_text, read_workspace, workspace_files
 from pipeline.declaration.yaml_text import Document, parse_yaml
@@ -55,6 +55,32 @@ def add_to_workspace(path: Path, name: List, item: Mapping[str, Any]) -> Path:
     return file
 
 
+def add_to_source(path: Path, source: str, key: str, text: str) -> Path:
+    """Append a text to a list of a source.
+
+    Args:
+        path: The workspace: a file or a folder.
+        source: Id of the source.
+        key: The list: `write_keys`.
+        text: The text.
+
+    Returns:
+        The file that was changed.
+
+    Raises:
+        CommandError: The file cannot be added to, or not be written.
+        DeclarationError: The workspace would have problems with it; nothing is written.
+    """
+    file = next(one for one in workspace_files(path) if _declares(one, source))
+    try:
+        changed = add_to_list(read_text(file), "sources", source, key, text)
+    except EditError as error:
+        raise CommandError(f"{file} is written in a way that this command cannot add to", str(error)) from None
+    read_workspace(path, {file: changed})
+    write_file(file, changed)
+    return file
+
+
 def write_file(file: Path, text: str) -> None:
     """Write a file in one step: a reader sees the old text or the new one.
 
@@ -74,6 +100,12 @@ def write_file(file: Path, text: str) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise CommandError(f"{file} cannot be written: {error.strerror}") from None
+
+
+def _declares(file: Path, source: str) -> bool:
+    document = parse_yaml(read_text(file), str(file))
+    data = document.data if isinstance(document, Document) and isinstance(document.data, dict) else {}
+    return any(item["id"] == source for item in data.get("sources") or ())
 
 
 def _has(file: Path, name: str) -> bool:

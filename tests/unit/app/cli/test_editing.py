@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.app.cli.editing import EditError, add_item
+from pipeline.app.cli.editing import EditError, add_item, add_to_list
 from pipeline.declaration.yaml_text import Document, parse_yaml
 
 _WEB = {"id": "web", "write_keys": ["${env:WEB_WRITE_KEY}"]}
@@ -90,3 +90,30 @@ def test_every_item_reads_back(text: str, item: dict[str, Any]) -> None:
     rest = iter(after.splitlines())
     if "[" not in text:
         assert all(line in rest for line in text.rstrip().splitlines())
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("sources:\n  - id: a\n    write_keys: [k]  # one\n", "sources:\n  - id: a\n    write_keys: [k, new]  # one\n"),
+        (
+            "sources:\n  - id: a\n    write_keys:\n      - k  # one\n# end\n",
+            "sources:\n  - id: a\n    write_keys:\n      - k  # one\n      - new\n# end\n",
+        ),
+        ("sources:\n  - id: a  # first\n  - id: b\n", "sources:\n  - id: a  # first\n    write_keys: [new]\n  - id: b\n"),
+        ("sources: [{id: a, enabled: true}, {id: b}]\n", "sources: [{id: a, enabled: true, write_keys: [new]}, {id: b}]\n"),
+        ("sources:\n  - {id: a, write_keys: []}\n", "sources:\n  - {id: a, write_keys: [new]}\n"),
+        ("sources:\n  - id: a", "sources:\n  - id: a\n    write_keys: [new]"),
+        ("sources:\n  - id: a\n    schemas:\n      E: {}\n# end\n", "sources:\n  - id: a\n    schemas:\n      E: {}\n    write_keys: [new]\n# end\n"),
+    ],
+)
+def test_a_list_of_an_object_grows_where_it_stands(before: str, after: str) -> None:
+    """On one line or in a block, there or not: comments and neighbours stay."""
+    assert after == add_to_list(before, "sources", "a", "write_keys", "new")
+    assert after.replace("\n", "\r\n") == add_to_list(before.replace("\n", "\r\n"), "sources", "a", "write_keys", "new")
+
+
+def test_a_list_that_is_an_alias_is_left_alone() -> None:
+    """What to do by hand is said instead."""
+    with pytest.raises(EditError, match="by hand"):
+        add_to_list("x: &k [k]\nsources:\n  - {id: a, write_keys: *k}\n", "sources", "a", "write_keys", "new")
