@@ -164,10 +164,20 @@ async def one_volume(minutes: int) -> list[dict[str, Any]]:
     return [{"source": "web", "event": "Order Completed", "verdict": "dropped", "reason": "duplicate", "counts": [1] * minutes}]
 
 
+STATES: dict[str, str] = {}
+
+
+async def command_job(job: str, command: str) -> str:
+    """Obey as the topic of jobs does."""
+    STATES[job] = {"pause": "paused", "resume": "running", "cancel": "cancelled"}[command]
+    return STATES[job]
+
+
 async def one_job() -> list[dict[str, Any]]:
     """Answer as the process does that runs replay jobs."""
+    state = STATES.get("3f2a91c0", "running")
     times = {"from": "2026-05-01T12:00:00Z", "to": "2026-05-01T13:00:00Z"}
-    return [{"id": "3f2a91c0", "state": "running", "input": "enriched", **times, "targets": ["crm"], "rate": 500, "offsets": 200, "left": 50}]
+    return [{"id": "3f2a91c0", "state": state, "input": "enriched", **times, "targets": ["crm"], "rate": 500, "offsets": 200, "left": 50}]
 
 
 async def halted() -> Standing:
@@ -221,7 +231,7 @@ async def served() -> AsyncIterator[str]:
             keys=lambda: WriteKeys({"demo": "web", "server-key": "server"}),
             metrics=MemoryMetrics(),
             clock=clock,
-            routes=live_routes(feed, setup, one_volume, explained, one_job),
+            routes=live_routes(feed, setup, one_volume, explained, one_job, command_job),
             stop=stop,
             listening=port.set_result,
         )
@@ -432,6 +442,24 @@ async def test_replay_jobs(live: Open) -> None:
     await expect(job).to_contain_text("running")
     await expect(job).to_contain_text("50 left")
     await expect(job).to_contain_text("75 %")
+
+
+async def test_a_replay_job_is_paused_resumed_and_cancelled(live: Open) -> None:
+    """Each button says what it does, and leads to the next state; to cancel is asked for twice; another site's page can do none of it."""
+    STATES.clear()
+    job = live.page.locator('[data-job="3f2a91c0"]')
+    await job.get_by_role("button", name="Pause job 3f2a91c0").click()
+    await expect(job.locator(".badge")).to_have_text("paused")
+    await job.get_by_role("button", name="Resume job 3f2a91c0").click()
+    await expect(job.locator(".badge")).to_have_text("running")
+    live.page.once("dialog", lambda dialog: dialog.dismiss())
+    await job.get_by_role("button", name="Cancel job 3f2a91c0").click()
+    await expect(job.locator(".badge")).to_have_text("running")
+    live.page.once("dialog", lambda dialog: dialog.accept())
+    await job.get_by_role("button", name="Cancel job 3f2a91c0").click()
+    await expect(job.locator(".badge")).to_have_text("cancelled")
+    await expect(job.get_by_role("button")).to_have_count(0)
+    STATES.clear()
 
 
 async def test_volumes_by_minute(live: Open) -> None:

@@ -2,8 +2,9 @@
 
 Events are hostile input and the page has no login. So: mounted on loopback listeners only; the Host header must name this machine, which keeps
 pages of other sites out that resolve their own name to it (DNS rebinding); no CORS header, so that no other page can read an answer; what a browser
-says another site's page asks for is refused (fetch metadata), and streams are few, so that none can slow the collector; a content security policy
-without inline script, and trusted types, so that nothing in an event can become markup.
+says another site's page asks for is refused (fetch metadata), and streams are few, so that none can slow the collector; what changes something is a
+POST of JSON whose Origin, where a browser names one, is this very page's; a content security policy without inline script, and trusted types, so that
+nothing in an event can become markup.
 """
 
 from __future__ import annotations
@@ -66,8 +67,12 @@ ASKED_CHARACTERS: Final = 400
 JobLines = Callable[[], Awaitable[list[dict[str, Any]] | None]]
 """Gives the newest replay jobs, or None where nothing runs any."""
 
+CommandJob = Callable[[str, str], Awaitable[str]]
+"""Asks a job (by id) to `pause`, `resume` or `cancel`; gives its state then. Raises LookupError where there is none, ValueError where it cannot."""
+JOB_COMMANDS: Final = ("pause", "resume", "cancel")
 
-def live_routes(feed: LiveFeed, setup: Callable[[], Setup], volumes: Volumes, explain: Explain, jobs: JobLines) -> Routes:
+
+def live_routes(feed: LiveFeed, setup: Callable[[], Setup], volumes: Volumes, explain: Explain, jobs: JobLines, command_job: CommandJob) -> Routes:
     """Give the routes of the live page, for a listener on loopback.
 
     Args:
@@ -76,6 +81,7 @@ def live_routes(feed: LiveFeed, setup: Callable[[], Setup], volumes: Volumes, ex
         volumes: Gives what the monitor counted.
         jobs: Gives the replay jobs.
         explain: Explains one event.
+        command_job: Pauses, resumes or cancels a replay job.
 
     Returns:
         Handlers by method and path.
@@ -124,6 +130,7 @@ def live_routes(feed: LiveFeed, setup: Callable[[], Setup], volumes: Volumes, ex
         ("GET", "/live/explain"): _for_this_machine(_explained(explain)),
         ("GET", "/live/volumes.json"): _for_this_machine(shown_volumes),
         ("GET", "/live/jobs.json"): _for_this_machine(_shown_jobs(jobs)),
+        ("POST", "/live/jobs.json"): _for_this_machine(_by_its_own_page(_commanded_job(command_job))),
         ("GET", "/live/setup.json"): _for_this_machine(shown_setup),
     }
 
@@ -153,6 +160,41 @@ def _shown_jobs(jobs: JobLines) -> Handler:
         return _json({"jobs": lines}) if lines is not None else _NOT_FOUND
 
     return shown_jobs
+
+
+def _commanded_job(command_job: CommandJob) -> Handler:
+    async def commanded(request: RouteRequest) -> Reply:
+        try:
+            body = orjson.loads(request.body)
+            job, command = str(body["job"]), str(body["command"])
+        except (ValueError, KeyError, TypeError):
+            return _error(400, "send a job and a command")
+        if command not in JOB_COMMANDS:
+            return _error(400, f"the commands are {', '.join(JOB_COMMANDS)}")
+        try:
+            return _json({"job": job, "state": await command_job(job, command)})
+        except LookupError:
+            return _NOT_FOUND
+        except ValueError as error:
+            return _error(409, str(error))
+        except BrokerError:
+            return _BUSY
+
+    return commanded
+
+
+def _by_its_own_page(handler: Handler) -> Handler:
+    """Let nobody else's page change anything: a form cannot send JSON, and a browser says from where a script does."""
+
+    async def guarded(request: RouteRequest) -> Reply | Stream:
+        host, origin = request.headers.get("host"), request.headers.get("origin")
+        if origin is not None and origin != f"http://{host}":
+            return _error(403, "the live page answers to its own pages only")
+        if (request.headers.get("content-type") or "").partition(";")[0].strip().lower() != "application/json":
+            return _error(415, "send JSON, as application/json")
+        return await handler(request)
+
+    return guarded
 
 
 def names_this_machine(host: str | None) -> bool:
@@ -188,6 +230,10 @@ def _for_this_machine(handler: Handler) -> Handler:
 _BUSY: Final = Reply(503, b'{"error":"busy"}', headers=_GUARDS)
 _TOO_MANY: Final = Reply(503, b'{"error":"too many pages are open"}', headers=_GUARDS)
 _NOT_FOUND: Final = Reply(404, b'{"error":"not found"}', headers=_GUARDS)
+
+
+def _error(status: int, text: str) -> Reply:
+    return Reply(status, orjson.dumps({"error": text}), headers=_GUARDS)
 
 
 def _file(files: dict[str, tuple[bytes, str]], name: str) -> Reply:

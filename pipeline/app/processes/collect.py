@@ -19,7 +19,7 @@ from pipeline.app.live.standing import Standing, standing
 from pipeline.app.processes.admission import Admission
 from pipeline.app.processes.options import ProcessOptions, judges, prepare_process
 from pipeline.app.processes.probe import read_page
-from pipeline.app.processes.replays import job_lines
+from pipeline.app.processes.replays import command_job, job_lines
 from pipeline.app.processes.run_file import Run, read_run
 from pipeline.app.processes.volumes import volume_lines
 from pipeline.app.processes.work import until_stopped
@@ -133,7 +133,10 @@ class _Collecting:
         async def jobs() -> list[dict[str, Any]] | None:
             return await job_lines(self._local_run())
 
-        return {**live_routes(feed, self._setup, volumes, self._explain, jobs), **routes}
+        return {**live_routes(feed, self._setup, volumes, self._explain, jobs, self._command_job), **routes}
+
+    async def _command_job(self, name: str, command: str) -> str:
+        return await command_job(self._broker, self._options.prefix, self._clock, name, command)
 
     async def _explain(self, wanted: str, source: str) -> dict[str, Any] | None:
         """Explain an event in a thread with a loop of its own: this one takes events in."""

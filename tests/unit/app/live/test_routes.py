@@ -28,6 +28,13 @@ async def one_job() -> list[dict[str, Any]]:
     return [{"id": "3f2a91c0", "state": "running"}]
 
 
+async def no_command(job: str, command: str) -> str:
+    """Know one job that can be paused, and one that has ended."""
+    if job == "ended":
+        raise ValueError("it has ended: done")
+    return {"3f2a91c0": {"pause": "paused"}}[job][command]
+
+
 async def no_volumes(minutes: int) -> None:
     """Answer as without a monitor."""
     del minutes
@@ -41,7 +48,7 @@ async def no_explanation(wanted: str, source: str) -> dict[str, Any] | None:
 async def get(path: str, host: str = "localhost:7070", query: str = "", site: str = "") -> Reply:
     """Ask a live page of an empty pipeline."""
     feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
-    handler = find(live_routes(feed, lambda: SETUP, no_volumes, no_explanation, one_job), "GET", path)
+    handler = find(live_routes(feed, lambda: SETUP, no_volumes, no_explanation, one_job, no_command), "GET", path)
     assert handler is not None
     headers = {"host": host, "sec-fetch-site": site} if site else {"host": host}
     reply = await handler(RouteRequest("GET", path, query, headers, b""))
@@ -97,7 +104,7 @@ async def test_stream() -> None:
     """A page that opens the stream is told the state of the stages first."""
     feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
     headers = {"host": "[::1]"}
-    reply = await live_routes(feed, lambda: SETUP, no_volumes, no_explanation, one_job)["GET", "/live/events"](
+    reply = await live_routes(feed, lambda: SETUP, no_volumes, no_explanation, one_job, no_command)["GET", "/live/events"](
         RouteRequest("GET", "/live/events", "", headers, b"")
     )
     assert isinstance(reply, Stream)
@@ -110,7 +117,7 @@ async def test_stream() -> None:
 async def test_streams_are_bounded() -> None:
     """Each stream costs work for every change, on the collector's own loop: one too many is refused, and one that ends makes room."""
     feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
-    handler = live_routes(feed, lambda: SETUP, no_volumes, no_explanation, one_job)["GET", "/live/events"]
+    handler = live_routes(feed, lambda: SETUP, no_volumes, no_explanation, one_job, no_command)["GET", "/live/events"]
     headers: dict[str, str] = {"host": "localhost"}
     request = RouteRequest("GET", "/live/events", "", headers, b"")
     streams: list[Any] = []
@@ -176,7 +183,7 @@ async def test_volumes_are_those_of_the_monitor() -> None:
     async def volumes(minutes: int) -> list[dict[str, Any]]:
         return [{"source": "web", "event": "Hello", "verdict": "passed", "reason": "", "counts": [0] * (minutes - 1) + [3]}]
 
-    handler = live_routes(feed, lambda: SETUP, volumes, no_explanation, one_job)["GET", "/live/volumes.json"]
+    handler = live_routes(feed, lambda: SETUP, volumes, no_explanation, one_job, no_command)["GET", "/live/volumes.json"]
     headers: dict[str, Any] = {"host": "localhost:7070"}
     reply = await handler(RouteRequest("GET", "/live/volumes.json", "minutes=2", headers, b""))
     assert isinstance(reply, Reply)
@@ -204,7 +211,7 @@ async def test_one_explanation_at_a_time() -> None:
         return {"asked": [wanted, source]}
 
     feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
-    handler = live_routes(feed, lambda: SETUP, no_volumes, waiting, one_job)["GET", "/live/explain"]
+    handler = live_routes(feed, lambda: SETUP, no_volumes, waiting, one_job, no_command)["GET", "/live/explain"]
     headers: dict[str, str] = {"host": "localhost"}
     request = RouteRequest("GET", "/live/explain", "message_id=m", headers, b"")
     first = asyncio.create_task(_reply(handler(request)))
@@ -224,7 +231,61 @@ async def test_jobs_are_those_of_the_process_that_runs_them() -> None:
     """They come as it gives them."""
     feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
     headers: dict[str, str | None] = {"host": "localhost"}
-    handler = live_routes(feed, lambda: SETUP, no_volumes, no_explanation, one_job)["GET", "/live/jobs.json"]
+    handler = live_routes(feed, lambda: SETUP, no_volumes, no_explanation, one_job, no_command)["GET", "/live/jobs.json"]
     reply = await handler(RouteRequest("GET", "/live/jobs.json", "", headers, b""))
     assert isinstance(reply, Reply)
     assert {"jobs": await one_job()} == orjson.loads(reply.body)
+
+
+async def command(body: bytes, **headers: str) -> Reply:
+    """Send a command for a job as a page would."""
+    feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
+    handler = live_routes(feed, lambda: SETUP, no_volumes, no_explanation, one_job, no_command)["POST", "/live/jobs.json"]
+    named = {name.replace("_", "-"): value for name, value in {"host": "localhost:7070", "content_type": "application/json", **headers}.items()}
+    reply = await handler(RouteRequest("POST", "/live/jobs.json", "", named, body))
+    assert isinstance(reply, Reply)
+    return reply
+
+
+PAUSE = b'{"job":"3f2a91c0","command":"pause"}'
+
+
+async def test_a_job_is_commanded_by_the_page_itself() -> None:
+    """The state that it has then is the answer; curl, which names no origin, may too."""
+    for headers in ({}, {"origin": "http://localhost:7070", "sec_fetch_site": "same-origin"}):
+        reply = await command(PAUSE, **headers)
+        assert (200, {"job": "3f2a91c0", "state": "paused"}) == (reply.status, orjson.loads(reply.body))
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"origin": "https://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://localhost:8080"}, 403),
+        ({"sec_fetch_site": "cross-site"}, 403),
+        ({"sec_fetch_site": "same-site"}, 403),
+        ({"host": "evil.example", "origin": "http://evil.example"}, 403),
+        ({"content_type": "text/plain"}, 415),
+        ({"content_type": "application/x-www-form-urlencoded"}, 415),
+    ],
+)
+async def test_nobody_elses_page_commands_a_job(headers: dict[str, str], status: int) -> None:
+    """Another site, another port, a name that was made to mean this machine, and what a plain form can send are refused."""
+    assert status == (await command(PAUSE, **headers)).status
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"[]", 400),
+        (b'{"job":"3f2a91c0"}', 400),
+        (b'{"job":"3f2a91c0","command":"delete"}', 400),
+        (b'{"job":"other","command":"pause"}', 404),
+        (b'{"job":"ended","command":"resume"}', 409),
+    ],
+)
+async def test_what_no_job_can_be_told_is_refused(body: bytes, status: int) -> None:
+    """No job, no command, or one that has ended."""
+    assert status == (await command(body)).status
