@@ -278,7 +278,7 @@ class HostMaker:
 
     def _lake(self, processor: Processor, instance: str, workspace: Workspace, name: str) -> Made:
         del name
-        from pipeline.runtime.lake.worker import lake_workers  # noqa: PLC0415 (pyarrow is 30 MB that only this kind should carry)
+        from pipeline.runtime.lake.workers import lake_workers  # noqa: PLC0415 (pyarrow is 30 MB that only this kind should carry)
 
         outside, prefix = self._outside, workspace.name
         root = self._judges.folder_of(workspace.storage[instance])

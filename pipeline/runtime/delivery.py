@@ -10,7 +10,7 @@ from typing import Final
 from pipeline.deliver.answers import redacted_answer
 from pipeline.deliver.deliveries import AttemptOutcome
 from pipeline.deliver.progress import decode_finished, encode_finished, moved_on
-from pipeline.deliver.sending import Item, MissingSecret, read_item, to_send
+from pipeline.deliver.sending import read_item
 from pipeline.deliver.verdicts import MISSING_SECRET, Delivered, Retry, Verdict, classify
 from pipeline.model import headers as names
 from pipeline.model.headers import number_in
@@ -19,12 +19,13 @@ from pipeline.model.outcomes import Dead
 from pipeline.model.record import Headers, Output, Record, TopicPartition
 from pipeline.ports.broker import Blocked, BrokerError, Position, RecordRefused, Transactions
 from pipeline.ports.clock import Clock
-from pipeline.ports.http import Answer, HttpClient, Request
+from pipeline.ports.http import Answer, HttpClient
 from pipeline.ports.metrics import Metrics
-from pipeline.runtime.counting import count_transaction
 from pipeline.runtime.delivery_anew import renew
-from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings, Entry, rank_of
+from pipeline.runtime.delivery_entry import Entry, rank_of
+from pipeline.runtime.delivery_lane import DeliveryLane
 from pipeline.runtime.delivery_order import HeldTopic, KeyOrder
+from pipeline.runtime.delivery_request import request_of
 from pipeline.runtime.delivery_written import DeliveryTopics, Written
 from pipeline.runtime.expiry import expired_ranges, pass_over
 from pipeline.runtime.inbox import Inbox, InboxClosedError
@@ -296,7 +297,7 @@ class DeliverWorker:
         except ValueError as error:
             self._note(entry, headers, Answer(0, {}, b"", "unreadable", 0.0), Dead("crashed", str(error)))
             return
-        request = _request(item, self._lane.settings, started)
+        request = request_of(item, self._lane.settings, started)
         answer = await self._client.send(request) if request is not None else Answer(0, {}, b"", MISSING_SECRET, 0.0)
         if not self._closed:
             self._note(entry, headers, answer, classify(answer.status, answer.headers, answer.error, self._clock.now_ms()))
@@ -377,15 +378,8 @@ class DeliverWorker:
             return
         metadata = encode_finished(offset, ((entry.record.offset, entry.finished) for entry in window))
         number = self._partition.partition
-        ledger = ledger_value(
-            written.tally,
-            processor=self._processor,
-            topic=self._input,
-            partition=number,
-            start=self._committed,
-            end=offset,
-            at_ms=self._clock.now_ms(),
-        )
+        at, start = self._clock.now_ms(), self._committed
+        ledger = ledger_value(written.tally, processor=self._processor, topic=self._input, partition=number, start=start, end=offset, at_ms=at)
         written.outputs.append(Output(self._topics.ledger, ledger_key(self._processor, self._input, number), ledger))
         started = self._clock.monotonic()
         try:
@@ -397,33 +391,4 @@ class DeliverWorker:
             raise
         self._committed = offset
         self._room.set()
-        self._count(written, started)
-
-    def _count(self, written: Written, started: float) -> None:
-        metrics, destination = self._metrics, self._destination
-        metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome="committed")
-        metrics.observe("headrace_transaction_seconds", self._clock.monotonic() - started, processor=self._processor)
-        for status, count in written.tally.statuses.items():
-            metrics.add("headrace_deliveries_total", count, destination=destination, status=str(status))
-        for seconds in written.latencies:
-            metrics.observe("headrace_delivery_seconds", seconds, destination=destination)
-        if written.last is not None:
-            count_transaction(metrics, self._processor, written.tally, written.last, self._clock.now_ms())
-
-
-def _request(item: Item, settings: DeliverySettings, now_ms: int) -> Request | None:
-    """Make the request that is sent, or None where a secret is missing: then nothing goes out, not even unsigned."""
-    signing = settings.type.signing_secret
-    if signing in settings.missing:
-        return None
-    try:
-        return to_send(
-            item,
-            secrets=settings.secrets,
-            signing_secret=signing,
-            signed=bool(signing),
-            now_ms=now_ms,
-            timeout_seconds=settings.type.timeout_seconds,
-        )
-    except (MissingSecret, ValueError):
-        return None
+        written.count(self._metrics, self._processor, seconds=self._clock.monotonic() - started, now_ms=self._clock.now_ms())

@@ -18,8 +18,10 @@ from pipeline.model.outcomes import Dead
 from pipeline.model.record import Headers, Output, Record
 from pipeline.model.topics import HELD, RETRY_DELAYS, topic_name
 from pipeline.ports.http import Answer
+from pipeline.ports.metrics import Metrics
+from pipeline.runtime.counting import count_transaction
 from pipeline.runtime.dead_letters import dead_letter
-from pipeline.runtime.delivery_lane import Entry
+from pipeline.runtime.delivery_entry import Entry
 
 
 class DeliveryTopics(NamedTuple):
@@ -143,6 +145,24 @@ class Written:
     def release(self, entry: Entry) -> None:
         """Take a request that has ended out of the held topic."""
         self.outputs.append(Output(self._topics.held, held_key(entry.record), None, (), self._partition))
+
+    def count(self, metrics: Metrics, processor: str, *, seconds: float, now_ms: int) -> None:
+        """Count it, once it is committed.
+
+        Args:
+            metrics: Where it is counted.
+            processor: Consumer group without prefix.
+            seconds: How long the commit took.
+            now_ms: Wall time in milliseconds since the epoch.
+        """
+        metrics.add("headrace_transactions_total", 1, processor=processor, outcome="committed")
+        metrics.observe("headrace_transaction_seconds", seconds, processor=processor)
+        for status, count in self.tally.statuses.items():
+            metrics.add("headrace_deliveries_total", count, destination=self._destination, status=str(status))
+        for latency in self.latencies:
+            metrics.observe("headrace_delivery_seconds", latency, destination=self._destination)
+        if self.last is not None:
+            count_transaction(metrics, processor, self.tally, self.last, now_ms)
 
     def next_try(self, entry: Entry, headers: Headers, verdict: Retry, now_ms: int) -> Later | Dead:
         """Decide when a request that failed is tried again.

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.clock import SystemClock
-from pipeline.runtime.lake.worker import LakeLimits, lake_workers
+from pipeline.runtime.lake.worker import LakeLimits
+from pipeline.runtime.lake.workers import lake_workers
 from pipeline.runtime.metrics.memory import MemoryMetrics
 from pipeline.runtime.partitions import PartitionHost
 

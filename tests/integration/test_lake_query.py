@@ -15,7 +15,8 @@ from pipeline.model.json_text import decode, encode
 from pipeline.model.record import Output, TopicPartition
 from pipeline.runtime.brokers.memory import MemoryBroker
 from pipeline.runtime.clock import SystemClock
-from pipeline.runtime.lake.worker import LakeLimits, lake_workers
+from pipeline.runtime.lake.worker import LakeLimits
+from pipeline.runtime.lake.workers import lake_workers
 from pipeline.runtime.metrics.memory import MemoryMetrics
 from pipeline.runtime.partitions import PartitionHost
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pipeline.model.ids import partition_of
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
@@ -13,6 +13,7 @@ from pipeline.ports.broker import Assigned, BrokerError, Fenced, Position, Recor
 from pipeline.ports.clock import Clock
 from pipeline.runtime.brokers.memory_admin import MemoryAdmin, MemoryCluster
 from pipeline.runtime.brokers.memory_lookup import MemoryLookup
+from pipeline.runtime.brokers.memory_reader import MemoryReader
 from pipeline.runtime.clock import SystemClock
 
 
@@ -49,7 +50,7 @@ class MemoryBroker:
 
     def reader(self) -> MemoryReader:
         """Make a reader without a group."""
-        return MemoryReader(self)
+        return MemoryReader(self.log, lambda: self.written)
 
     def lookup(self) -> MemoryLookup:
         """Make what looks at single places, not started."""
@@ -390,37 +391,3 @@ class MemoryConsumer:
     async def stop(self) -> None:
         """Leave the group."""
         await self._broker.leave(self._group, self)
-
-
-class MemoryReader:
-    """Reads partitions without a group.
-
-    Args:
-        broker: The cluster.
-    """
-
-    def __init__(self, broker: MemoryBroker) -> None:
-        self._broker = broker
-
-    async def read(
-        self, topic: str, *, start: Mapping[int, int] | None = None, partitions: Collection[int] | None = None, follow: bool = False
-    ) -> AsyncIterator[Sequence[Record]]:
-        """Read a topic from given offsets to its present end, or for ever; see the port."""
-        log = self._broker.log(topic)
-        numbers = range(len(log)) if partitions is None else sorted(partitions)
-        places = {number: (start or {}).get(number, 0) for number in numbers}
-        places = {number: max(0, len(log[number]) + 1 + place) if place < 0 else place for number, place in places.items()}
-        while True:
-            written = self._broker.written
-            for number in numbers:
-                records = log[number][places[number] :]
-                if records:
-                    places[number] += len(records)
-                    yield records
-            if not follow:
-                return
-            try:
-                async with asyncio.timeout(0.5):
-                    await written.wait()
-            except TimeoutError:
-                yield []

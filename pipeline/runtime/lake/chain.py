@@ -14,10 +14,11 @@ from typing import Final
 import orjson
 import pyarrow as pa
 
+from pipeline.lake.gathering import Gathered
 from pipeline.lake.manifest import DataFile, ManifestRecord, covered, data_path, decode_record, encode_record, follow, next_revision
 from pipeline.lake.names import folder_value
 from pipeline.runtime.lake.disk import Disk
-from pipeline.runtime.lake.parquet import column_types, read_united, write_table
+from pipeline.runtime.lake.parquet import column_types, read_united, to_arrow, write_table
 
 MANIFEST: Final = "_manifest"
 TEMPORARY: Final = "_temporary"
@@ -300,3 +301,8 @@ def _sum(notes: Iterable[Mapping[str, int]]) -> dict[str, int]:
         for kind, count in counts.items():
             total[kind] = total.get(kind, 0) + count
     return total
+
+
+def parts_of(gathered: Gathered) -> Iterable[Part]:
+    """Give what was gathered as the parts that files are written of."""
+    return (Part(rows.source, rows.call, rows.hour, to_arrow(rows.columns), rows.events) for rows in gathered.files)

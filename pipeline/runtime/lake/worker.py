@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -21,7 +21,7 @@ from pipeline.model import headers as names
 from pipeline.model.ledger import ledger_key, ledger_value
 from pipeline.model.record import Output, Record, TopicPartition
 from pipeline.model.topics import topic_name
-from pipeline.ports.broker import Blocked, Broker, Fenced, Position, Transactions, Uncertain
+from pipeline.ports.broker import Blocked, Fenced, Position, Transactions, Uncertain
 from pipeline.ports.clock import Clock
 from pipeline.ports.metrics import Metrics
 from pipeline.replay.board import TOPIC, reset_record
@@ -29,9 +29,8 @@ from pipeline.runtime.counting import count_transaction
 from pipeline.runtime.dead_letters import dead_letter
 from pipeline.runtime.expiry import expired_ranges, pass_over
 from pipeline.runtime.inbox import Inbox, InboxClosedError
-from pipeline.runtime.lake.chain import MANIFEST, Chain, Draft, Part, Taken
+from pipeline.runtime.lake.chain import MANIFEST, Chain, Draft, Taken, parts_of
 from pipeline.runtime.lake.disk import Disk
-from pipeline.runtime.lake.parquet import to_arrow
 from pipeline.runtime.lake.sieve import Sieve, add_or_end, is_of_replay
 from pipeline.runtime.partitions import ReadCommitted, start_offset
 from pipeline.runtime.progress import Standing
@@ -259,7 +258,7 @@ class LakeWorker:
         gathered = self._gathering.take()
         if self._draft is None:
             self._draft = await self._in_thread(self._chain.draft, target.start)
-        await self._in_thread(self._draft.add, _parts(gathered))
+        await self._in_thread(self._draft.add, parts_of(gathered))
         self._drafted.append(gathered._replace(files=[]))
 
     async def _leave_as_it_is(self) -> None:
@@ -332,7 +331,7 @@ class LakeWorker:
         self._keep_up()
 
     def _write(self, gathered: Gathered, record: ManifestRecord) -> ManifestRecord:
-        return self._chain.add(self._draft.parts() if self._draft is not None else _parts(gathered), record)
+        return self._chain.add(self._draft.parts() if self._draft is not None else parts_of(gathered), record)
 
     async def _yield_to_other(self, error: Taken) -> None:
         """Find out who is the stale one of two writers: the broker knows, and raises Fenced if it is this one."""
@@ -395,44 +394,3 @@ class LakeWorker:
         if self._sieve is not None:
             await self._sieve.give_turn()
         await self._transactions.stop()
-
-
-def _parts(gathered: Gathered) -> Iterable[Part]:
-    return (Part(rows.source, rows.call, rows.hour, to_arrow(rows.columns), rows.events) for rows in gathered.files)
-
-
-def lake_workers(
-    broker: Broker, *, storage: str, prefix: str, root: Path, clock: Clock, metrics: Metrics, limits: LakeLimits | None = None
-) -> Callable[[TopicPartition], LakeWorker]:
-    """Give the factory of a lake's workers, for a `PartitionHost` of the group `<prefix>.lake.<storage>` over `<prefix>.routed`.
-
-    Args:
-        broker: The cluster.
-        storage: Id of the storage.
-        prefix: The workspace's name.
-        root: The lake's folder; it is made when the first rows come.
-        clock: Time.
-        metrics: Counts.
-        limits: When rows are written.
-
-    Returns:
-        A function that makes the worker of a partition.
-    """
-    doubts: dict[TopicPartition, int] = {}
-
-    def make(partition: TopicPartition) -> LakeWorker:
-        topic = partition.topic.removeprefix(f"{prefix}.")
-        transactions = broker.transactions(f"{prefix}-lake.{storage}-{topic}-{partition.partition}")
-        return LakeWorker(
-            partition,
-            storage=storage,
-            prefix=prefix,
-            root=root,
-            transactions=transactions,
-            clock=clock,
-            metrics=metrics,
-            limits=limits,
-            doubts=doubts,
-        )
-
-    return make

@@ -20,7 +20,8 @@ from pipeline.ports.http import Answer, Request
 from pipeline.runtime.brokers.memory import MemoryBroker, MemoryTransactions
 from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.delivery import OPEN_BYTES, OPEN_MOST, DeliverWorker
-from pipeline.runtime.delivery_lane import REPLAY, DeliveryLane, DeliverySettings, Entry, Patience, TokenBucket, rank_of
+from pipeline.runtime.delivery_entry import REPLAY, Entry, rank_of
+from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings, Patience, TokenBucket
 from pipeline.runtime.http.memory import MemoryHttpClient, an_answer
 from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.metrics.memory import MemoryMetrics

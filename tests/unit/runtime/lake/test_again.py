@@ -15,7 +15,8 @@ from pipeline.ports.broker import Position
 from pipeline.runtime.brokers.memory import MemoryBroker
 from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.lake import sieve
-from pipeline.runtime.lake.worker import LakeLimits, lake_workers
+from pipeline.runtime.lake.worker import LakeLimits
+from pipeline.runtime.lake.workers import lake_workers
 from pipeline.testing import HandClock, MemoryMetrics
 
 LIVE = TopicPartition("shop.routed", 0)

@@ -15,7 +15,8 @@ from pipeline.model.record import Output, TopicPartition
 from pipeline.ports.broker import Position, Transactions, Uncertain
 from pipeline.runtime.brokers.memory import MemoryBroker
 from pipeline.runtime.inbox import Inbox
-from pipeline.runtime.lake.worker import LakeLimits, LakeWorker, lake_workers
+from pipeline.runtime.lake.worker import LakeLimits, LakeWorker
+from pipeline.runtime.lake.workers import lake_workers
 from pipeline.testing import HandClock, MemoryMetrics
 
 PARTITION = TopicPartition("shop.routed", 0)

@@ -1,0 +1,49 @@
+"""Makes the workers of a lake, one for each partition that its group is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from pipeline.model.record import TopicPartition
+from pipeline.ports.broker import Broker
+from pipeline.ports.clock import Clock
+from pipeline.ports.metrics import Metrics
+from pipeline.runtime.lake.worker import LakeLimits, LakeWorker
+
+
+def lake_workers(
+    broker: Broker, *, storage: str, prefix: str, root: Path, clock: Clock, metrics: Metrics, limits: LakeLimits | None = None
+) -> Callable[[TopicPartition], LakeWorker]:
+    """Give the factory of a lake's workers, for a `PartitionHost` of the group `<prefix>.lake.<storage>` over `<prefix>.routed`.
+
+    Args:
+        broker: The cluster.
+        storage: Id of the storage.
+        prefix: The workspace's name.
+        root: The lake's folder; it is made when the first rows come.
+        clock: Time.
+        metrics: Counts.
+        limits: When rows are written.
+
+    Returns:
+        A function that makes the worker of a partition.
+    """
+    doubts: dict[TopicPartition, int] = {}
+
+    def make(partition: TopicPartition) -> LakeWorker:
+        topic = partition.topic.removeprefix(f"{prefix}.")
+        transactions = broker.transactions(f"{prefix}-lake.{storage}-{topic}-{partition.partition}")
+        return LakeWorker(
+            partition,
+            storage=storage,
+            prefix=prefix,
+            root=root,
+            transactions=transactions,
+            clock=clock,
+            metrics=metrics,
+            limits=limits,
+            doubts=doubts,
+        )
+
+    return make
