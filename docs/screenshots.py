@@ -98,7 +98,7 @@ async def main() -> None:
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         light = await open_page(browser, address, "light", 1280, 860)
         await asyncio.sleep(COUNT_SECONDS)
-        await light.get_by_role("button", name="Pause").click()
+        await light.get_by_role("button", name="Pause", exact=True).click()
         await asyncio.sleep(3)  # so that the events of that moment have got to their ends
         await take(light, "live-page")
         await light.get_by_role("button", name="Send", exact=True).click()

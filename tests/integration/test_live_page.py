@@ -333,11 +333,11 @@ async def test_pause_and_resume(live: Open) -> None:
     """Paused, the rows stand still and what is new is counted; resumed, it is there."""
     await live.post("/v1/track", {"event": "First", "userId": "u", "messageId": "m-1"})
     await expect(live.row("m-1")).to_be_visible()
-    await live.page.get_by_role("button", name="Pause").click()
+    await live.page.get_by_role("button", name="Pause", exact=True).click()
     await live.post("/v1/track", {"event": "Second", "userId": "u", "messageId": "m-2"})
     await expect(live.page.locator("#panel-events [role=status]")).to_have_text("Paused · 1 new")
     await expect(live.row("m-2")).to_have_count(0)
-    await live.page.get_by_role("button", name="Resume").click()
+    await live.page.get_by_role("button", name="Resume", exact=True).click()
     await expect(live.row("m-2")).to_be_visible()
 
 
