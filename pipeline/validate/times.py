@@ -64,7 +64,9 @@ def correct_times(body: dict[str, Any], arrived: Arrival) -> str:
 
     `timestamp = receivedAt - (sentAt - originalTimestamp)`; without `sentAt` the client's time as it is; without a
     client's time `receivedAt`. It is never later than `receivedAt`. A text that is no time counts as absent and stays
-    in `originalTimestamp` or `sentAt` as the client wrote it. Source: Tracking API, clock correction.
+    in `originalTimestamp` or `sentAt` as the client wrote it. A `timestamp` beside an `originalTimestamp` is the caller's own, such as of
+    a backfill, while the SDK put the time of the call into the other: it stays. Source: Tracking API, clock correction; rudder-server,
+    enhanceWithTimeFields.
 
     Args:
         body: The event; changed in place.
@@ -85,18 +87,20 @@ def correct_times(body: dict[str, Any], arrived: Arrival) -> str:
     if stated.__class__ not in _TEXT or original.__class__ not in _TEXT or sent.__class__ not in _TEXT:
         return "timestamp" if stated.__class__ not in _TEXT else "sentAt" if sent.__class__ not in _TEXT else "originalTimestamp"
 
-    occurred = None
+    own = parse_time(stated) if stated is not None else None
+    sent_at = parse_time(sent) if sent else None
     if original is not None:
-        occurred = parse_time(original)
-    elif stated is not None:
-        body["originalTimestamp"] = stated
+        occurred = own or parse_time(original)
+        if own is not None:
+            sent_at = None
     else:
+        occurred = own
         body.pop("originalTimestamp", None)
-    if occurred is None and stated is not None:
-        occurred = parse_time(stated)
+        if stated is not None:
+            body["originalTimestamp"] = stated
     if sent is None:
         body.pop("sentAt", None)
-    body["timestamp"] = arrived.text if occurred is None else _corrected(occurred, parse_time(sent) if sent else None, arrived)
+    body["timestamp"] = arrived.text if occurred is None else _corrected(occurred, sent_at, arrived)
     return ""
 
 

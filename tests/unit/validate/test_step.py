@@ -181,7 +181,13 @@ def test_arrival() -> None:
         ({"timestamp": "2026-03-14T09:00:00.123456789Z"}, "2026-03-14T09:00:00.123Z", "2026-03-14T09:00:00.123456789Z"),
         # A clock one day ahead, ten seconds between the event and its request.
         ({"timestamp": "2026-03-15T09:00:00Z", "sentAt": "2026-03-15T09:00:10Z"}, "2026-03-14T09:26:44.100Z", "2026-03-15T09:00:00Z"),
-        ({"originalTimestamp": "2020-01-01T00:00:00Z", "timestamp": "2026-03-14T09:00:00Z"}, "2020-01-01T00:00:00.000Z", "2020-01-01T00:00:00Z"),
+        # rudder-sdk-node: the time that its caller gave, beside the time of the call.
+        (
+            {"originalTimestamp": "2026-03-14T09:00:00Z", "timestamp": "2020-01-01T00:00:00Z", "sentAt": "2026-03-14T09:00:10Z"},
+            "2020-01-01T00:00:00.000Z",
+            "2026-03-14T09:00:00Z",
+        ),
+        ({"originalTimestamp": "2020-01-01T00:00:00Z", "timestamp": "yesterday"}, "2020-01-01T00:00:00.000Z", "2020-01-01T00:00:00Z"),
         ({"timestamp": "2030-01-01T00:00:00Z"}, "2026-03-14T09:26:54.100Z", "2030-01-01T00:00:00Z"),
         ({"timestamp": "yesterday"}, "2026-03-14T09:26:54.100Z", "yesterday"),
         ({"timestamp": "2026-03-14T09:00:00Z", "sentAt": "soon"}, "2026-03-14T09:00:00.000Z", "2026-03-14T09:00:00Z"),
