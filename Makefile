@@ -30,12 +30,13 @@ test: $(DEV) ## Run all tests but the fault tests, on a real Kafka
 unit: $(DEV) ## Run the tests that need no process beside them
 	$(BIN)/pytest -m "not faults and not integration and not browser and not sdk and not acceptance"
 
-sdks: $(DEV) ## Send with the real SDKs (needs node and npm)
-	$(BIN)/pytest -m sdk
+sdks: $(DEV) ## Send with every real SDK to a run of this checkout; report in benchmarks/results (needs node, go, a JDK, Chromium; ARGS="--only go")
+	$(BIN)/python -m tests.acceptance.every_sdk --here --report benchmarks/results/sdks-$(TODAY).md $(ARGS)
 
-acceptance: $(DEV) ## Use a fresh clone as a user would: 10,000 calls of real SDKs, then replay, redrive, explain, kill (needs node, npm, kcat)
+acceptance: $(DEV) ## Use a fresh clone as a user would: 10,000 calls of real SDKs, then replay, redrive, explain, kill, every SDK (needs what `make sdks` needs, and kcat)
 	$(BIN)/python -m tests.acceptance.carry_events --json benchmarks/results/acceptance-$(TODAY).json $(ARGS)
 	$(BIN)/python -m tests.acceptance.look_back --json benchmarks/results/look-back-$(TODAY).json $(ARGS)
+	$(BIN)/python -m tests.acceptance.every_sdk --json benchmarks/results/every-sdk-$(TODAY).json $(ARGS)
 
 faults: $(DEV) ## Kill, stop and starve processes and brokers; the report is benchmarks/results/faults-DATE.md (an hour; ARGS="-k T11" for a part)
 	HEADRACE_FAULT_HITS=$${HEADRACE_FAULT_HITS:-20} HEADRACE_FAULT_BACKLOG=$${HEADRACE_FAULT_BACKLOG:-1000000} HEADRACE_FAULT_REPORT=$(FAULT_REPORT) \
@@ -83,7 +84,7 @@ screenshots: $(DEV) ## Take the pictures of the README anew, from a real run wit
 	$(BIN)/headrace topology show --format svg >docs/images/topology.svg
 
 ##@ Keep
-.PHONY: lock clean
+.PHONY: lock lock-sdks clean
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-annotate --no-header --no-emit-index-url --no-emit-find-links $(UPGRADE) --group build
 KAFKA := org.apache.kafka:kafka_2.13:4.3.1 org.apache.logging.log4j:log4j-slf4j-impl:2.25.4
@@ -92,6 +93,13 @@ lock: $(DEV) ## Write the lock files anew: Python packages (UPGRADE=--upgrade fo
 	$(COMPILE) --group dev --group docs --output-file requirements/dev.txt
 	$(COMPILE) --constraint requirements/dev.txt --output-file requirements/runtime.txt
 	$(BIN)/python -m pipeline.app.local.jars $(KAFKA)
+
+lock-sdks: $(DEV) ## Write the lock files of the SDKs that the tests send with anew (needs node and go)
+	for sdk in tests/sdks/*_python; do $(BIN)/uv pip compile $$sdk/requirements.in --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-annotate --no-header --no-emit-index-url --output-file $$sdk/requirements.txt; done
+	for sdk in tests/sdks/*_node tests/sdks/*_browser; do (cd $$sdk && npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved); done
+	cd tests/sdks/segment_go && go mod tidy
+	$(BIN)/python -m tests.sdks.lock_jars
 
 clean: ## Remove the environment and what tools left; keeps .headrace, which holds data
 	rm -rf .venv build dist site htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,32 +1,13 @@
-"""What was sent, from the drivers' ledgers, against what is stored."""
+"""What was sent against what is stored."""
 
 from __future__ import annotations
 
 import json  # values hold integers beyond 64 bits
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 TABLES = ("identifies", "tracks", "pages", "screens", "groups", "aliases")
-
-
-def read_ledgers(paths: Iterable[Path]) -> dict[str, dict[str, Any]]:
-    """Read what drivers noted.
-
-    Args:
-        paths: Their ledgers.
-
-    Returns:
-        Calls by message id.
-    """
-    calls = {}
-    for path in paths:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                call = json.loads(line)
-                calls[call["messageId"]] = call
-    return calls
 
 
 class Comparison(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,9 +15,10 @@ from aiokafka import AIOKafkaProducer
 from tests.acceptance.checks import Checks
 from tests.acceptance.installation import Installation, request
 from tests.acceptance.malformed import BAD_ITEMS, BAD_RECORDS, BAD_VALUES, GOOD, ODD, ODD_STORED, REFUSED, Refusal
-from tests.acceptance.sent import read_ledgers
+from tests.sdks import script
+from tests.sdks.clients import CLIENTS, FOLDER, Client
 
-SDKS: Final = Path(__file__).parents[1] / "sdks"
+PYTHON, NODE = (next(client for client in CLIENTS if client.folder == folder) for folder in ("segment_python", "segment_node"))
 SUCCESS: Final = {"success": True}
 _FOREIGN: Final[dict[str, Any]] = {
     "type": "track",
@@ -39,61 +39,60 @@ class Sent(NamedTuple):
         duplicates: How many of all are copies of another.
     """
 
-    calls: dict[str, dict[str, Any]]
+    calls: dict[str, script.Call]
     foreign: int
     duplicates: int
 
 
-def install_node_sdk(folder: Path) -> Path:
-    """Install the JavaScript SDK as `package-lock.json` names it.
-
-    Args:
-        folder: A folder to make.
-
-    Returns:
-        The driver that sends with it.
-    """
-    shutil.copytree(SDKS, folder, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
-    subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--silent"], cwd=folder, check=True)  # noqa: S607 (the user's npm)
-    return folder / "send_node.mjs"
-
-
-def send_all(one: Installation, node: Path, calls: int, folder: Path, checks: Checks) -> Sent:
+def send_all(one: Installation, node: Sequence[str], calls: int, folder: Path, checks: Checks) -> Sent:
     """Send everything.
 
     Args:
         one: The run.
-        node: The driver of the JavaScript SDK.
+        node: The command that sends with the JavaScript SDK.
         calls: How many SDK calls.
-        folder: Folder for the drivers' ledgers.
+        folder: Folder for the calls.
         checks: Where answers are noted.
 
     Returns:
         What was sent.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    host = f"http://127.0.0.1:{one.port}"
-    python, compressed, javascript = (folder / f"{name}.ndjson" for name in ("python", "compressed", "javascript"))
-    quarter = str(calls // 4)
-    driver = [sys.executable, str(SDKS / "send_python.py")]
-    commands = {
-        "segment-analytics-python": [*driver, host, "demo", quarter, "python", str(python)],
-        "segment-analytics-python, gzip": [*driver, host, "demo", quarter, "compressed", str(compressed), "gzip"],
-        "@segment/analytics-node": ["node", str(node), host, "demo-app", str(calls - 2 * (calls // 4)), "javascript", str(javascript)],
+    python = [sys.executable, str(FOLDER / PYTHON.folder / "send.py")]
+    quarter = calls // 4
+    sending = {
+        "segment-analytics-python": _Sending(PYTHON, python, "python", quarter),
+        "segment-analytics-python, gzip": _Sending(PYTHON, python, "compressed", quarter, "gzip"),
+        "@segment/analytics-node": _Sending(NODE, node, "javascript", calls - 2 * quarter),
     }
-    running = {name: subprocess.Popen(command, stderr=subprocess.PIPE) for name, command in commands.items()}
+    given = {name: script.calls(one_of.prefix, -(-one_of.calls // script.IN_A_ROUND))[: one_of.calls] for name, one_of in sending.items()}
+    running = {name: one_of.start(f"http://127.0.0.1:{one.port}", folder, given[name]) for name, one_of in sending.items()}
     send_malformed(one.port, checks)
     foreign = send_to_raw(one)
     again = request(one.port, "POST", "/v1/track", orjson.dumps({**_FOREIGN, "writeKey": "demo"}))
     checks.equal("the same message by HTTP", (again.status, orjson.loads(again.body)), (200, SUCCESS))
     for name, process in running.items():
-        _, errors = process.communicate()
-        checks.check(f"{name} reports no error", process.returncode == 0, errors.decode()[-300:])
-    stored = read_ledgers([python, compressed, javascript])
+        printed, errors = process.communicate()
+        checks.check(f"{name} reports no error", process.returncode == 0 and not printed, (printed + errors).decode()[-300:])
+    stored = {call["messageId"]: kept for name, one_of in sending.items() for call in given[name] if (kept := one_of.client.kept(call)) is not None}
     checks.equal("calls sent by the SDKs", len(stored), calls)
     stored |= {message["messageId"]: message for message in (_FOREIGN, _GOOD_IN_BATCH)}
     stored |= {message_id: {"messageId": message_id, **fields} for message_id, fields in ODD_STORED.items()}
     return Sent(stored, foreign, duplicates=2)
+
+
+class _Sending(NamedTuple):
+    client: Client
+    command: Sequence[str]
+    prefix: str
+    calls: int
+    mode: str = ""
+
+    def start(self, host: str, folder: Path, given: Sequence[script.Call]) -> subprocess.Popen[bytes]:
+        file = folder / f"{self.prefix}.ndjson"
+        script.write(file, given)
+        command = [*self.command, host, "demo", str(file), "0", *([self.mode] if self.mode else [])]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def send_malformed(port: int, checks: Checks) -> None:

@@ -1,0 +1,40 @@
+// Makes calls with the unmodified @segment/analytics-next, in a page that browser.py serves. Mode `batch`: its batching strategy.
+// Logs a line `gave up ID` for each call that the SDK says it could not send, and `made all calls`.
+const { host, writeKey, pause, mode } = await (await fetch("/settings.json")).json();
+const calls = (await (await fetch("/calls")).text()).split("\n").slice(0, -1).map((line) => JSON.parse(line));
+
+const delivery = mode === "batch" ? { deliveryStrategy: { strategy: "batching", config: { size: 10, timeout: 500 } } } : {};
+const apiHost = `${host.replace(/^https?:\/\//, "")}/v1`;
+const analytics = AnalyticsNext.AnalyticsBrowser.load(
+  { writeKey, cdnURL: host },
+  { integrations: { "Segment.io": { apiHost, protocol: "http", ...delivery } } },
+);
+
+function timed(values) {
+  return values?.at ? { ...values, at: new Date(values.at) } : values;
+}
+
+function make(call) {
+  const { type, messageId, userId = null, anonymousId, context, integrations } = call;
+  const options = { messageId, userId, context, integrations };
+  if (anonymousId) options.anonymousId = anonymousId;
+  if (call.timestamp) options.timestamp = new Date(call.timestamp);
+  const traits = timed(call.traits);
+  const properties = timed(call.properties);
+  // What was said of a person or group before is sent again with the next call, unless a new person begins.
+  if (type === "identify" || type === "group") analytics.reset();
+  if (type === "identify") return userId ? analytics.identify(userId, traits, options) : analytics.identify(traits, options);
+  if (type === "track") return analytics.track(call.event, properties, options);
+  if (type === "page" || type === "screen") return analytics[type](call.category ?? null, call.name, properties, options);
+  if (type === "group") return analytics.group(call.groupId, traits, options);
+  return analytics.alias(userId, call.previousId, options);
+}
+
+for (const call of calls) {
+  make(call).then(
+    (context) => context.failedDelivery?.() && console.log(`gave up ${call.messageId}`),
+    (context) => console.log(`gave up ${call.messageId}`, context),
+  );
+  if (pause) await new Promise((resolve) => setTimeout(resolve, pause));
+}
+console.log("made all calls");
