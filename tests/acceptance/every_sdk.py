@@ -4,13 +4,14 @@
     make sdks
     python -m tests.acceptance.every_sdk --here --only analytics-go --json report.json --report report.md
 
-First all of them one after the other; then all at once, while the collector is killed and comes back. An SDK that cannot be installed here is
+First all of them in peace; then all at once, while the collector is killed and comes back. An SDK that cannot be installed here is
 noted with the reason. Prints a line for each check; the exit code is not 0 if one failed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json  # stored messages hold integers beyond 64 bits
 import os
 import signal
@@ -21,8 +22,9 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import IO, Any, Final, NamedTuple
 
 from tests.acceptance.carry_events import check_webhooks
 from tests.acceptance.checks import Checks
@@ -40,10 +42,12 @@ PAUSE_MS: Final = 40
 """Between two calls while the collector is killed: a run lasts long enough to be hit in its middle."""
 LONGEST_RUN: Final = 150
 """Seconds after which an SDK's program is ended: the longest back-off, Java's, is a minute."""
+QUIET_SECONDS: Final = 20
 SETTLE_SECONDS: Final = 200
 
 
-class Run(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Run:
     """One run of one SDK.
 
     Attributes:
@@ -128,41 +132,53 @@ def taken(port: int) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith("headrace_ingest_events_total{") and 'outcome="accepted"' in line)
 
 
-def perform(run: Run, port: int) -> Ended:
-    """Run a program to its end; a page is left once the collector took what it was given, or nothing more for a while."""
+def perform(run: Run, port: int, *, alone: bool) -> Ended:
+    """Run a program to its end.
+
+    Args:
+        run: The run.
+        port: The collector's port.
+        alone: Whether nothing else sends.
+
+    Returns:
+        What it said.
+    """
     began = time.monotonic()
-    before = taken(port)
+    errors: list[str] = []
     with subprocess.Popen(run.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
         if run.client.kind == "browser":
-            threading.Thread(target=leave, args=(process, run, port, before), daemon=True).start()
+            threading.Thread(target=leave, args=(process.stdin, port, run.expected if alone else None), daemon=True).start()
         timer = threading.Timer(LONGEST_RUN, process.kill)
         timer.start()
-        assert process.stdout is not None and process.stderr is not None  # noqa: PT018 (both are pipes)
-        errors: list[str] = []
-        reader = threading.Thread(target=lambda: errors.append(process.stderr.read() if process.stderr else ""))
+        reader = threading.Thread(target=lambda pipe: errors.append(pipe.read()), args=(process.stderr,))
         reader.start()
         printed = process.stdout.read()
         reader.join()
         process.wait()
         timer.cancel()
     gave_up = frozenset(line.removeprefix("gave up ") for line in printed.splitlines() if line.startswith("gave up "))
-    return Ended(process.returncode, gave_up, errors[0][-400:].strip(), time.monotonic() - began)
+    ended = Ended(process.returncode, gave_up, errors[0][-400:].strip(), time.monotonic() - began)
+    print(f"         {run.title} ended after {ended.seconds:.1f} s", file=sys.stderr, flush=True)
+    return ended
 
 
-def leave(process: subprocess.Popen[str], run: Run, port: int, before: float) -> None:
-    """Close the program's standard input once nothing more comes."""
-    last, quiet = before, 0
-    end = time.monotonic() + LONGEST_RUN - 30
-    while process.poll() is None and time.monotonic() < end and quiet < 20:
+def leave(page: IO[str], port: int, expected: int | None) -> None:
+    """Leave a page, by closing its program's input, once the collector took what the page had, or nothing for as long as an SDK backs off."""
+    before = last = taken(port)
+    quiet_since = time.monotonic()
+    end = quiet_since + LONGEST_RUN - 30
+    while time.monotonic() < min(end, quiet_since + QUIET_SECONDS):
         time.sleep(0.5)
         now = taken(port)
-        quiet = quiet + 1 if now == last else 0
-        last = now
-        if now - before >= run.expected:
+        if now != last:
+            last, quiet_since = now, time.monotonic()
+        if expected is not None and now - before >= expected:
             break
-    if process.stdin is not None and not process.stdin.closed:
-        process.stdin.close()
+    with contextlib.suppress(OSError):  # it ended by itself
+        page.close()
 
 
 def read_lake(one: Installation) -> list[dict[str, Any]]:
@@ -216,7 +232,9 @@ def send(one: Installation, clients: Sequence[Client], commands: dict[str, list[
     """Run every SDK in peace, then under a kill; check the lake and both tools."""
     checks.part("Each SDK, pointed at the collector by its host option")
     runs = planned(clients, commands, folder, "peace", one.port, 0)
-    ended = [perform(run, one.port) for run in runs]
+    with ThreadPoolExecutor(3) as pool:  # a page is alone, so that it is known when the collector took all that it had
+        of_servers = {run: pool.submit(perform, run, one.port, alone=False) for run in runs if run.client.kind != "browser"}
+    ended = [of_servers[run].result() if run in of_servers else perform(run, one.port, alone=True) for run in runs]
     in_peace = check_runs(runs, ended, settle(one, runs, ended), checks)
     checks.part("The collector is killed while they send")
     under_kill: list[report.Row] = []
@@ -227,7 +245,7 @@ def send(one: Installation, clients: Sequence[Client], commands: dict[str, list[
         before = one.pid_of("collector")
         timer = kill_collector(one, 5 if of_browsers else 2.5)
         with ThreadPoolExecutor(len(hit)) as pool:
-            done = list(pool.map(lambda run: perform(run, one.port), hit))
+            done = list(pool.map(lambda run: perform(run, one.port, alone=False), hit))
         timer.join()
         checks.check("the collector came back", one.pid_of("collector") != before)
         under_kill += check_runs(hit, done, settle(one, hit, done), checks)
@@ -262,6 +280,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="file for the checks as JSON")
     parser.add_argument("--report", type=Path, help="file for the table of all SDKs, as Markdown")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the run is stopped with this
     clients = [client for client in CLIENTS if not arguments.only or any(part in client.package for part in arguments.only)]
     checks = Checks()
     with tempfile.TemporaryDirectory(prefix="headrace-sdks-") as name:
@@ -272,7 +291,7 @@ def main() -> int:
             checks.part("A run, and the SDKs")
             if not arguments.here:
                 subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], check=True)  # noqa: S607 (the user's git)
-            commands = installed(clients, folder / "installed", checks)
+            commands = installed(clients, REPOSITORY / "build/sdks" if arguments.here else folder / "installed", checks)
             checks.note(f"ready {one.start('make', 'run'):.1f} s after `make run`")
             made = send(one, clients, commands, folder / "calls", checks)
             if arguments.report:

@@ -88,9 +88,10 @@ def _page_category(call: Call) -> Call:
 
 
 def _traits_in_context(call: Call) -> Call:
+    """The traits of an identify stand in its context only, from where the pipeline takes them."""
     if call["type"] != "identify":
         return call
-    return {**_without(call, "traits"), "context": {**call.get("context", {}), "traits": call["traits"]}}
+    return {**call, "context": {**call.get("context", {}), "traits": call["traits"]}}
 
 
 def _segment_node(call: Call) -> Call:

@@ -29,7 +29,7 @@ class Report(NamedTuple):
     """All runs.
 
     Attributes:
-        in_peace: One after the other.
+        in_peace: While nothing is disturbed.
         under_kill: At once, while the collector was killed.
     """
 
@@ -54,7 +54,7 @@ def markdown(made: Report, clients: Sequence[Client]) -> str:
         "Each SDK is the published one, unmodified, and was told nothing but the address. Stored: message ids in the lake; equal: with the",
         "values that were given; twice: ids that the lake has more than once.",
         "",
-        "## One after the other",
+        "## In peace",
         "",
         *_table(made.in_peace),
         "",

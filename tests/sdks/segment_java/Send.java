@@ -29,6 +29,11 @@ public class Send {
   private static final Gson GSON = new GsonBuilder().setObjectToNumberStrategy(ToNumberPolicy.LAZILY_PARSED_NUMBER).create();
 
   public static void main(String[] arguments) throws Exception {
+    Thread.setDefaultUncaughtExceptionHandler(
+        (thread, error) -> {
+          error.printStackTrace();
+          System.exit(1);
+        });
     Set<String> open = ConcurrentHashMap.newKeySet();
     Callback callback =
         new Callback() {
@@ -78,11 +83,16 @@ public class Send {
     return switch ((String) call.get("type")) {
       case "identify" -> IdentifyMessage.builder().traits(timed(call.get("traits")));
       case "track" -> TrackMessage.builder((String) call.get("event")).properties(timed(call.get("properties")));
-      case "page" -> PageMessage.builder(name).category(category).properties(timed(call.get("properties")));
+      case "page" -> page(name, category).properties(timed(call.get("properties")));
       case "screen" -> ScreenMessage.builder(name).properties(timed(call.get("properties")));
       case "group" -> GroupMessage.builder((String) call.get("groupId")).traits(timed(call.get("traits")));
       default -> AliasMessage.builder((String) call.get("previousId"));
     };
+  }
+
+  private static PageMessage.Builder page(String name, String category) {
+    PageMessage.Builder builder = PageMessage.builder(name);
+    return category == null ? builder : builder.category(category);
   }
 
   private static Map<String, Object> timed(Object values) {

@@ -31,6 +31,11 @@ public class Send {
   }
 
   public static void main(String[] arguments) throws IOException, InterruptedException {
+    Thread.setDefaultUncaughtExceptionHandler(
+        (thread, error) -> {
+          error.printStackTrace();
+          System.exit(1);
+        });
     String host = arguments[0].replace("http://", "") + "/v1";
     Configuration configuration =
         new ConfigurationBuilder(arguments[1])
