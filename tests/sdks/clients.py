@@ -32,6 +32,7 @@ class Client(NamedTuple):
         modes: Ways of sending; an empty text is its default.
         kept: What arrives of a call, as the SDK makes it; None where it has no such call.
         gives_up: When it gives up a call, from its source.
+        unanswered: Modes in which the SDK does not learn whether a call arrived.
         places_id: Whether it takes a message id from its caller; else the id of a call stands in `context.callId`.
         sdk_file: The file that a page loads, of a browser SDK.
     """
@@ -42,6 +43,7 @@ class Client(NamedTuple):
     modes: tuple[str, ...]
     kept: Callable[[Call], Call | None]
     gives_up: str
+    unanswered: tuple[str, ...] = ()
     places_id: bool = True
     sdk_file: str = ""
 
@@ -167,6 +169,7 @@ CLIENTS: Final = (
         ("xhr", "batch", "beacon"),
         _rudder_browser,
         "after 10 tries; keeps them in local storage; `beacon`: at once, a beacon has no answer",
+        unanswered=("beacon",),
         places_id=False,
         sdk_file="@rudderstack/analytics-js/dist/npm/modern/bundled/umd/index.js",
     ),
