@@ -102,6 +102,12 @@ def _segment_node(call: Call) -> Call:
     return changed
 
 
+def _segment_browser(call: Call) -> Call:
+    """As the one for Node; what is said of integrations is said of Segment's own too."""
+    changed = _segment_node(call)
+    return {**changed, "integrations": {"Segment.io": True, **changed["integrations"]}} if "integrations" in changed else changed
+
+
 def _rudder_node(call: Call) -> Call:
     """Numbers are doubles."""
     changed: Call = _everywhere(call, _double)
@@ -121,8 +127,11 @@ def _java(call: Call) -> Call:
 
 
 def _kotlin(call: Call) -> Call | None:
-    """There is no page call; the previous id of an alias is the one that the SDK knows."""
-    return None if call["type"] == "page" else _without(call, "previousId")
+    """There is no page call; the previous id of an alias is the one that the SDK knows; an integer beyond 64 bits is a double."""
+    if call["type"] == "page":
+        return None
+    changed: Call = _everywhere(_without(call, "previousId"), lambda value: float(value) if isinstance(value, int) and value >= 2**64 else value)
+    return changed
 
 
 def _rudder_browser(call: Call) -> Call | None:
@@ -158,7 +167,7 @@ CLIENTS: Final = (
         "segment_browser",
         "browser",
         ("", "batch"),
-        _segment_node,
+        _segment_browser,
         "after 10 tries; keeps them in local storage",
         sdk_file="@segment/analytics-next/dist/umd/index.js",
     ),

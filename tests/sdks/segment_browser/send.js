@@ -10,6 +10,8 @@ const analytics = AnalyticsNext.AnalyticsBrowser.load(
   { integrations: { "Segment.io": { apiHost, protocol: "http", ...delivery } } },
 );
 
+await analytics.ready(() => {}); // calls of different kinds that are made before are sent in another order
+
 function timed(values) {
   return values?.at ? { ...values, at: new Date(values.at) } : values;
 }
