@@ -27,7 +27,10 @@ def workspace_rules() -> WorkspaceRules:
         schema=read_schema("workspace"),
         destinations={
             slug: TypeRules(
-                settings_schema(one), tuple(setting.name for setting in one.settings if setting.secret), tuple(action.name for action in one.actions)
+                settings_schema(one),
+                tuple(setting.name for setting in one.settings if setting.secret),
+                tuple(action.name for action in one.actions),
+                one.public_settings,
             )
             for slug, one in DESTINATION_TYPES.items()
         },

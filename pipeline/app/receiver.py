@@ -25,6 +25,8 @@ from pipeline.runtime.clock import SystemClock
 
 PATHS: Final = ("/crm", "/orders")
 """The two tools."""
+BROWSERS: Final = "/browser"
+"""Where pages may send to in device mode: they hold no secret, so nothing is verified, and it never fails, since they do not try again."""
 IDS_MOST: Final = 1_000_000
 """Ids of each tool that are remembered; a duplicate of an older one is not recognised."""
 RECENT_MOST: Final = 1_000
@@ -178,7 +180,7 @@ class Receiver:
         self._secret = secret
         self._clock = clock
         self.faults = faults or Faults()
-        self.receipts = {path: Receipts() for path in paths}
+        self.receipts = {path: Receipts() for path in (*paths, BROWSERS)}
 
     async def __rsgi__(self, scope: _Scope, exchange: _Exchange) -> None:
         """Answer one request."""
@@ -186,6 +188,10 @@ class Receiver:
         exchange.response_bytes(status, headers, body)
 
     def _answer(self, scope: _Scope, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        if scope.method == "POST" and scope.path == BROWSERS:
+            self.receipts[BROWSERS].accept(_message_id(body), body, self._clock.now_ms())
+            self.receipts[BROWSERS].answer(200)
+            return 200, _JSON, b'{"ok":true}'
         if scope.method == "POST" and scope.path in self.receipts:
             return self._take(self.receipts[scope.path], scope.headers, body)
         if scope.path == "/receipts":
@@ -223,6 +229,14 @@ class Receiver:
         except (orjson.JSONDecodeError, TypeError):
             return 400, _JSON, b'{"error":"give an object with busy, failing, refusing, seed or retry_after_seconds"}'
         return 200, _JSON, b'{"ok":true}'
+
+
+def _message_id(body: bytes) -> str:
+    try:
+        event = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return ""
+    return str(event.get("messageId", "")) if isinstance(event, dict) else ""
 
 
 async def serve_receiver(receiver: Receiver, *, port: int, stop: asyncio.Event, listening: Callable[[], None] | None = None) -> None:

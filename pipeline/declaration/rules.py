@@ -16,11 +16,13 @@ class TypeRules(NamedTuple):
         settings: JSON Schema of its settings.
         secrets: Names of the settings that must be references.
         actions: Names of its actions.
+        public: Names of the settings that device mode needs; none where the type does not know it.
     """
 
     settings: Mapping[str, Any]
     secrets: Collection[str] = ()
     actions: Collection[str] = ()
+    public: Collection[str] = ()
 
 
 class WorkspaceRules(NamedTuple):

@@ -136,6 +136,7 @@ def _check_objects(objects: _Objects, rules: WorkspaceRules, read: ReadSchema, d
     for item in objects.destinations:
         problems += _mappings(item, rules)
         problems += _filters(item, rules)
+        problems += _device_mode(item, rules)
 
 
 def _doubled(items: Sequence[_Item], kind: str) -> list[Problem]:
@@ -244,4 +245,25 @@ def _filters(item: _Item, rules: WorkspaceRules) -> list[Problem]:
         item.problem(("filters", index, "if"), fault.message, fault.hint)
         for index, rule in enumerate(item.data.get("filters", []))
         for fault in rules.query_faults(rule["if"])
+    ]
+
+
+def _device_mode(item: _Item, rules: WorkspaceRules) -> list[Problem]:
+    """Refuse what a browser could not keep: it sends the whole event, to an address that everyone may read, and knows no FQL."""
+    known = rules.destinations.get(item.data["type"])
+    if item.data.get("mode") != "device" or known is None:
+        return []
+    if not known.public:
+        return [
+            item.problem(("mode",), f"{item.data['type']} has no plugin for browsers", "leave mode out: then the destination is sent to from here")
+        ]
+    problems = [
+        item.problem((name,), f"browsers know no {name}", "leave them out, use events or except_events, or leave mode out")
+        for name in ("filters", "mappings")
+        if item.data.get(name)
+    ]
+    missing = [name for name in known.public if name not in item.data.get("settings", {})]
+    return [
+        *problems,
+        *(item.problem(("mode",), f"device mode needs the setting {name}", "browsers get it, and so does everyone") for name in missing),
     ]

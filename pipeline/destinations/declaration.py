@@ -29,6 +29,7 @@ class Field:
         required: Whether it must be given.
         secret: Whether its value may appear in no topic, log, metric or error.
         default: A field's default in the mapping language; None for none.
+        public: Whether browsers get its value, in device mode: then every visitor can read it.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Field:
     required: bool = False
     secret: bool = False
     default: Any = None
+    public: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class DestinationType:
         slug: Name in workspace files, stable for ever.
         name: Name for a person.
         sentence: What it is, for a person.
-        settings: Its settings.
+        settings: Its settings. One that has public ones knows device mode: its plugin lies beside its declaration, in `browser.js`.
         actions: Its actions; the first one is that of a mapping which names none.
         calls: The spec calls that it takes.
         signing_secret: Setting whose value signs each request after Standard Webhooks, or empty for no signature.
@@ -98,6 +100,11 @@ class DestinationType:
     calls: frozenset[str] = CALLS
     signing_secret: str = ""
     timeout_seconds: float = 10.0
+
+    @property
+    def public_settings(self) -> tuple[str, ...]:
+        """Names of the settings that browsers get; none where it knows no device mode."""
+        return tuple(one.name for one in self.settings if one.public)
 
 
 def settings_schema(destination_type: DestinationType) -> dict[str, Any]:
@@ -139,6 +146,8 @@ def secret_settings(destination_type: DestinationType, settings: Mapping[str, An
     secrets: dict[str, str] = {}
     for one in destination_type.settings:
         value = settings.get(one.name)
+        if one.public:
+            continue  # it is no part of a request of ours
         if isinstance(value, str):
             if one.secret or _REFERENCE.search(value):
                 secrets[one.name] = value

@@ -63,6 +63,7 @@ _REASONS: Final = (
     # translate
     Reason("other_destination", "info", "The event is not routed to this destination."),
     Reason("no_matching_mapping", "info", "No mapping of the destination has a trigger that matches."),
+    Reason("message_sent_client_side", "info", "The destination is in device mode, and the visitor's browser or app has sent it the event."),
     Reason("unsupported_event_type", "info", "The destination does not take calls of this type."),
     Reason("mapping_failed", "error", "A mapping could not be resolved for this event."),
     # deliver

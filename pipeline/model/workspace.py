@@ -109,6 +109,7 @@ class Destination:
         concurrency: Most requests at once.
         order: What stays in order: `key`, requests of one device or anonymous person, as long as none has to be tried again;
             `user`, all requests of one user, also through retries.
+        mode: Who sends: `cloud`, we do; `device`, the visitor's browser does, and we what no browser has sent.
     """
 
     id: str
@@ -123,6 +124,7 @@ class Destination:
     rate: float | None = None
     concurrency: int = 16
     order: Literal["key", "user"] = "key"
+    mode: Literal["cloud", "device"] = "cloud"
 
 
 @dataclass(frozen=True, slots=True)

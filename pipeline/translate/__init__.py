@@ -3,7 +3,8 @@
 Comes in: messages of `routed`, with the header `routes`. Goes out: for each mapping of the destination whose trigger
 matches, one record on the lane `requests`: a rendered request with `${secret:NAME}` in place of secrets.
 
-Ends with `Drop`: `other_destination`, `unsupported_event_type`, `no_matching_mapping`. Ends with `Dead`: `mapping_failed`.
+Ends with `Drop`: `other_destination`, `unsupported_event_type`, `message_sent_client_side`,
+`no_matching_mapping`. Ends with `Dead`: `mapping_failed`.
 """
 
 from __future__ import annotations

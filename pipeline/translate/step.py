@@ -11,6 +11,7 @@ from pipeline.model import headers as names
 from pipeline.model.outcomes import Dead, Drop, Emit, Emits, Outcome, Step
 from pipeline.model.record import Message
 from pipeline.model.workspace import Destination, MappingDeclaration
+from pipeline.translate.device import is_sent_by_client
 from pipeline.translate.requests import idempotency_id, request_head, request_headers, request_value, user_key
 
 LANE = "requests"
@@ -22,6 +23,7 @@ CompileQuery = Callable[[str], Callable[[Any], bool]]
 _OTHER = Drop("other_destination")
 _UNSUPPORTED = Drop("unsupported_event_type")
 _NO_MAPPING = Drop("no_matching_mapping")
+_SENT = Drop("message_sent_client_side")
 _REMOVED = Drop("destination_disabled")
 
 
@@ -125,11 +127,14 @@ def _create_render(
     destination_id = destination.id
     destination_name = destination_id.encode()
     by_user = destination.order == "user"
+    on_device = destination.mode == "device"
 
     def render(message: Message) -> Emits | Drop | Dead:
         body = message.body
         if body.get("type") not in calls:
             return _UNSUPPORTED
+        if on_device and is_sent_by_client(body, destination_id):
+            return _SENT
         records: list[Emit] = []
         for name, matches, mapped, head in compiled:
             if not matches(body):

@@ -122,3 +122,14 @@ def test_schema_refuses_unknown_and_missing_settings() -> None:
     validator = jsonschema.Draft202012Validator(settings_schema(webhook.DESTINATION))
     for settings in ({}, {"url": "https://a.example", "colour": "red"}, {"url": "ftp://a.example"}, {"url": "file:///etc/passwd"}):
         assert not validator.is_valid(settings)
+
+
+@pytest.mark.parametrize("slug", TYPES)
+def test_what_browsers_get_is_no_secret(slug: str) -> None:
+    """A public setting is no secret and in no request; the plugin that it is for lies beside the declaration, and only then."""
+    one = TYPES[slug]
+    assert not {field.name for field in one.settings if field.secret} & set(one.public_settings)
+    assert not set(one.public_settings) & secret_settings(one, dict.fromkeys(one.public_settings, "${env:TOOL}")).keys()
+    assert not [name for name in one.public_settings for action in one.actions if f"${{setting:{name}}}" in action.request.url]
+    script = Path(str(next(module for module in MODULES if slug == module.DESTINATION.slug).__file__)).parent / "browser.js"
+    assert bool(one.public_settings) == script.is_file()

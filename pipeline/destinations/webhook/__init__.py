@@ -17,6 +17,7 @@ DESTINATION: Final = DestinationType(
             "Secret that signs each request: `whsec_` and base64 after Standard Webhooks, or any other text as it stands.",
             secret=True,
         ),
+        Field("browser_url", "Address that browsers send events to, in device mode. Every visitor can read it.", kind="url", public=True),
         Field("headers", "Headers that are sent with each request, by name.", kind="map"),
     ),
     actions=(

@@ -111,3 +111,12 @@ def test_memory_is_bounded() -> None:
     for number in range(1500):
         receipts_.accept(f"i-{number}", b"x" * 10_000, 0)
     assert (1000, 4096, 1500) == (len(receipts_.recent), len(receipts_.recent[0]["body"]), len(receipts_.ids))
+
+
+async def test_takes_what_pages_send() -> None:
+    """Without a signature, and even while the tools fail; an event is told by its message id."""
+    async with running(Receiver("s3cret", clock=SystemClock(), faults=Faults(busy=1))) as (client, url):
+        for body in (b'{"messageId":"m-1"}', b'{"messageId":"m-1"}', b"[]", b"{"):
+            assert 200 == (await client.send(Request("POST", f"{url}/browser", {}, body))).status
+        seen = (await receipts(client, url))["/browser"]
+    assert (4, 2, ["", "m-1"]) == (seen["total"], seen["distinct"], seen["ids"])

@@ -21,6 +21,7 @@ RULES = WorkspaceRules(
                 "properties": {
                     "url": {"type": "string", "description": "Where to."},
                     "shared_secret": {"type": "string"},
+                    "browser_url": {"type": "string"},
                     "headers": {"type": "object"},
                 },
                 "required": ["url"],
@@ -28,7 +29,9 @@ RULES = WorkspaceRules(
             },
             secrets=("shared_secret",),
             actions=("send",),
-        )
+            public=("browser_url",),
+        ),
+        "quiet": TypeRules({"type": "object"}),
     },
     storage={
         "parquet": TypeRules({"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"], "additionalProperties": False})

@@ -204,3 +204,30 @@ def test_a_problem_reads_as_one_line() -> None:
 def test_a_folder_without_files_has_no_workspace() -> None:
     """Nothing declared at all is one problem."""
     assert [problem.message for problem in problems()] == ["workspace is missing"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "path", "message"),
+    [
+        ("mode: browser", "destinations[0].mode", "browser is not one of its values"),
+        ("mode: device", "destinations[0].mode", "device mode needs the setting browser_url"),
+        ("mode: device, filters: [{if: 'type = \"page\"', then: drop}]", "destinations[0].filters", "browsers know no filters"),
+    ],
+)
+def test_device_mode_is_refused_where_a_browser_could_not_keep_it(lines: str, path: str, message: str) -> None:
+    """What a browser does not know is no surprise at run time."""
+    text = f"workspace: shop\nsources: [{{id: web}}]\ndestinations: [{{id: crm, type: webhook, sources: [web], settings: {{url: u}}, {lines}}}]\n"
+    assert (path, message) in [(problem.path, problem.message) for problem in problems(text)]
+
+
+def test_a_type_without_a_plugin_knows_no_device_mode() -> None:
+    """The hint says what to leave out."""
+    [problem] = problems("workspace: shop\nsources: [{id: web}]\ndestinations: [{id: crm, type: quiet, sources: [web], mode: device}]\n")
+    assert ("quiet has no plugin for browsers", "leave mode out: then the destination is sent to from here") == (problem.message, problem.hint)
+
+
+def test_device_mode() -> None:
+    """With its public setting it loads."""
+    settings = "settings: {url: u, browser_url: v}"
+    text = f"workspace: shop\nsources: [{{id: web}}]\ndestinations: [{{id: crm, type: webhook, sources: [web], {settings}, mode: device}}]\n"
+    assert "device" == load(text).destinations["crm"].mode

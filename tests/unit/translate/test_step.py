@@ -157,3 +157,28 @@ def test_all_notes_who_is_gone() -> None:
     assert [("removed", "destination_disabled")] == message.withheld
     assert Drop("destination_disabled") == step(a_message(b"lake,removed"))
     assert Drop("other_destination") == step(a_message(b""))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "sent"),
+    [
+        ({"bundled": ["Segment.io", "crm"]}, True),
+        ({"bundled": ["Segment.io"], "unbundled": ["crm"]}, False),
+        ({"bundled": ["crm"], "failedInitializations": ["crm"]}, False),
+        ({"bundled": "crm"}, False),
+        ({"bundled": {"crm": True}}, False),
+        ("crm", False),
+        (None, False),
+    ],
+)
+def test_device_mode(metadata: Any, sent: bool) -> None:  # noqa: ANN401, FBT001 (any JSON value; a table)
+    """What the client has sent itself is not sent again, and counted; what it has not is sent."""
+    step = create_translate(replace(a_destination(), mode="device"), WEBHOOK, compile_mapping, compile_query)
+    outcome = step(a_message(_metadata=metadata))
+    assert (outcome == Drop("message_sent_client_side")) is sent
+    assert isinstance(outcome, Emits) is not sent
+
+
+def test_cloud_mode_takes_no_client_at_its_word() -> None:
+    """The marks of an event keep nothing from a destination that no browser sends to."""
+    assert isinstance(a_step()(a_message(_metadata={"bundled": ["crm"]})), Emits)
