@@ -218,7 +218,8 @@ async def served() -> AsyncIterator[str]:
     address = ""
 
     def setup() -> Setup:
-        return Setup("demo", "web", address, "127.0.0.1:9092", "shop.raw", {"A tool's receiver": "http://127.0.0.1:7072/"})
+        sources = {"web": "demo", "server": "server-key"}
+        return Setup("demo", "web", address, "127.0.0.1:9092", "shop.raw", {"A tool's receiver": "http://127.0.0.1:7072/"}, sources)
 
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
@@ -303,6 +304,19 @@ async def test_an_event_is_seen_within_two_seconds(live: Open) -> None:
     await expect(live.row("m-1")).to_be_visible(timeout=2000)
     await expect(live.row("m-1")).to_contain_text("Signed Up")
     await expect(live.row("m-1").locator(".chip")).to_have_text(["crm200", "analytics200", "lake✓"])
+
+
+async def test_a_snippet_for_each_source_and_language(live: Open) -> None:
+    """It has the source's own key; the language stays when the source changes, and the button copies it."""
+    await live.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    panel = live.page.locator("#panel-setup")
+    await panel.get_by_label("Language").select_option("go")
+    await panel.get_by_label("Source to connect").select_option("server")
+    snippet = panel.locator(".snippet")
+    await expect(snippet).to_contain_text(f'NewWithConfig("server-key", analytics.Config{{Endpoint: "{live.address}"}})')
+    await snippet.get_by_role("button").click()
+    await expect(snippet.get_by_role("button")).to_have_text("Copied")
+    assert "server-key" in await live.page.evaluate("navigator.clipboard.readText()")
 
 
 async def test_filters(live: Open) -> None:

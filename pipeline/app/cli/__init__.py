@@ -31,6 +31,7 @@ GROUPS: Final = (
     ("explain", ("explain",)),
     ("preview", ("preview",)),
     ("replay", ("replay",)),
+    ("analytics_js", ("analytics-js",)),
     ("demo", ("demo",)),
     ("status", ("status",)),
     ("run", ("run",)),

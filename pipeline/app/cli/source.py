@@ -11,10 +11,13 @@ from pipeline.app.cli import source_keys
 from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.options import JsonOption, WorkspaceOption, examples
 from pipeline.app.cli.output import say, say_json, say_plain
-from pipeline.app.cli.snippets import snippets
 from pipeline.app.cli.workspace_edit import add_to_workspace, check_id
 from pipeline.app.declared import find_workspace, read_workspace
 from pipeline.app.settings import Secrets, SettingError, Settings, add_secret, read_settings
+from pipeline.sdk import Address, Place, snippets
+
+_SHOWN = frozenset(("curl", "python", "node", "browser"))
+"""The snippets for a first try; the live page has all."""
 
 
 def register(app: typer.Typer) -> None:
@@ -53,10 +56,13 @@ def add(
         return
     say(f"[green]✓[/] source [bold]{name}[/] is in {file}")
     say(f"[green]✓[/] its write key is {variable} in {kept}:  [bold]{key}[/]")
-    for snippet in snippets(key, settings.collector):
-        say(f"\n[bold]{snippet.title}[/]")
-        say_plain("\n".join(f"  {line}".rstrip() for line in snippet.text.splitlines()))
-    say("\nPut it to work: [bold]headrace apply[/]")
+    scheme, _, host = settings.collector.partition("://")
+    for snippet in snippets(Place(key, name, Address(scheme, host))):
+        if snippet.id in _SHOWN:
+            say(f"\n[bold]{snippet.title}[/]")
+            say_plain("\n".join(f"  {line}".rstrip() for line in snippet.text.splitlines()))
+    say(f"\nWebsites, apps and every other SDK: {settings.collector}/ under Connect an app")
+    say("Put it to work: [bold]headrace apply[/]")
 
 
 def _write_key(settings: Settings, variable: str) -> tuple[str, str]:

@@ -69,6 +69,7 @@ def _started(console: Console, status: Status, home: Path, run: Run) -> None:
     key = DEMO_WRITE_KEY if run.receiver else "YOUR_WRITE_KEY"
     lines = [
         f"[bold]Live page[/]  {address}/",
+        f"[bold]Demo page[/]  {address}/demo  a website with analytics.js",
         f"[bold]Collector[/]  {address}/v1  write key [bold]{key}[/]",
         f"[bold]Kafka[/]      {run.bootstrap}  topics {run.workspace}.*",
     ]

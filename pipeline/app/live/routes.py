@@ -114,24 +114,24 @@ def live_routes(feed: LiveFeed, setup: Callable[[], Setup], volumes: Volumes, ex
             found = None
         return _json(found) if found is not None else _NOT_FOUND
 
-    async def shown_setup(_request: RouteRequest) -> Reply:
-        return _json(setup_json(setup()))
+    async def shown_setup(request: RouteRequest) -> Reply:
+        return _json(setup_json(setup(), _query(request, "source")))
 
     async def shown_volumes(request: RouteRequest) -> Reply:
         return _volume_lines(await volumes(_minutes(request)))
 
     return {
-        ("GET", "/"): _for_this_machine(page),
-        ("GET", "/live/static/"): _for_this_machine(static),
-        ("GET", "/live/events"): _for_this_machine(events),
-        ("GET", "/live/topology.json"): _for_this_machine(topology),
-        ("GET", "/live/trail"): _for_this_machine(event),
-        ("GET", "/live/record"): _for_this_machine(record),
-        ("GET", "/live/explain"): _for_this_machine(_explained(explain)),
-        ("GET", "/live/volumes.json"): _for_this_machine(shown_volumes),
-        ("GET", "/live/jobs.json"): _for_this_machine(_shown_jobs(jobs)),
-        ("POST", "/live/jobs.json"): _for_this_machine(_by_its_own_page(_commanded_job(command_job))),
-        ("GET", "/live/setup.json"): _for_this_machine(shown_setup),
+        ("GET", "/"): for_this_machine(page),
+        ("GET", "/live/static/"): for_this_machine(static),
+        ("GET", "/live/events"): for_this_machine(events),
+        ("GET", "/live/topology.json"): for_this_machine(topology),
+        ("GET", "/live/trail"): for_this_machine(event),
+        ("GET", "/live/record"): for_this_machine(record),
+        ("GET", "/live/explain"): for_this_machine(_explained(explain)),
+        ("GET", "/live/volumes.json"): for_this_machine(shown_volumes),
+        ("GET", "/live/jobs.json"): for_this_machine(_shown_jobs(jobs)),
+        ("POST", "/live/jobs.json"): for_this_machine(_by_its_own_page(_commanded_job(command_job))),
+        ("GET", "/live/setup.json"): for_this_machine(shown_setup),
     }
 
 
@@ -216,7 +216,16 @@ def names_this_machine(host: str | None) -> bool:
     return False
 
 
-def _for_this_machine(handler: Handler) -> Handler:
+def for_this_machine(handler: Handler) -> Handler:
+    """Let only pages of this machine ask a handler.
+
+    Args:
+        handler: A handler of a page on loopback.
+
+    Returns:
+        The same, which refuses a Host header of another name and what another site's page asks for; a person may come from anywhere.
+    """
+
     async def guarded(request: RouteRequest) -> Reply | Stream:
         if not names_this_machine(request.headers.get("host")):
             return Reply(403, b"The live page answers to localhost only.\n", "text/plain; charset=utf-8", _GUARDS)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from string import Template
-from typing import Any, Final
+from typing import Any
+
+from pipeline.sdk import Address, Place, snippets
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Setup:
         bootstrap: Kafka's address (`127.0.0.1:9092`).
         raw_topic: The topic that any Kafka client may write to, with prefix.
         links: More addresses to try, by what they are.
+        sources: A write key of each source by its id.
     """
 
     write_key: str
@@ -26,95 +28,31 @@ class Setup:
     bootstrap: str
     raw_topic: str
     links: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, str] = field(default_factory=dict)
 
 
-_SNIPPETS: Final = (
-    (
-        "curl",
-        "curl",
-        """curl $address/v1/track \\
-  -u $write_key: \\
-  -d '{"userId": "u-1", "event": "Signed Up", "properties": {"plan": "Team"}}'
-""",
-    ),
-    (
-        "python",
-        "Python",
-        """# pip install segment-analytics-python
-import segment.analytics as analytics
-
-analytics.write_key = "$write_key"
-analytics.host = "$address"
-
-analytics.track("u-1", "Signed Up", {"plan": "Team"})
-analytics.shutdown()  # waits until everything is sent
-""",
-    ),
-    (
-        "node",
-        "Node",
-        """// npm install @segment/analytics-node
-import { Analytics } from "@segment/analytics-node";
-
-const analytics = new Analytics({ writeKey: "$write_key", host: "$address" });
-
-analytics.track({ userId: "u-1", event: "Signed Up", properties: { plan: "Team" } });
-await analytics.closeAndFlush();
-""",
-    ),
-    (
-        "browser",
-        "Browser",
-        """// npm install @segment/analytics-next
-import { AnalyticsBrowser } from "@segment/analytics-next";
-
-const analytics = AnalyticsBrowser.load({
-  writeKey: "$write_key",
-  cdnSettings: {
-    integrations: {
-      "Segment.io": { apiKey: "$write_key", apiHost: "$host/v1", protocol: "$scheme" },
-    },
-  },
-});
-
-analytics.track("Signed Up", { plan: "Team" });
-""",
-    ),
-    (
-        "kafka",
-        "Kafka",
-        """echo '{"type": "track", "userId": "u-1", "event": "Signed Up", "messageId": "kcat-1"}' |
-  kcat -P -b $bootstrap -t $raw_topic -H source=$source
-""",
-    ),
-)
-
-
-def setup_json(setup: Setup) -> dict[str, Any]:
+def setup_json(setup: Setup, source: str = "") -> dict[str, Any]:
     """Give what the page's setup panel shows.
 
     Args:
         setup: Where to send to.
+        source: Id of the source whose snippets are wanted; that of `setup` where it is none of `setup.sources`.
 
     Returns:
-        A JSON object: the attributes of `Setup` and `snippets` (id, title, text).
+        A JSON object: the attributes of `Setup`, with the ids of `sources` alone, and `snippets` (id, title, family, text).
     """
+    if source not in setup.sources:
+        source = setup.source
+    write_key = setup.sources.get(source, setup.write_key)
     scheme, _, host = setup.address.partition("://")
-    words = {
-        "write_key": setup.write_key,
-        "source": setup.source,
-        "address": setup.address,
-        "bootstrap": setup.bootstrap,
-        "raw_topic": setup.raw_topic,
-        "host": host,
-        "scheme": scheme,
-    }
+    place = Place(write_key, source, Address(scheme, host), setup.bootstrap, setup.raw_topic)
     return {
-        "write_key": setup.write_key,
-        "source": setup.source,
+        "write_key": write_key,
+        "source": source,
         "address": setup.address,
         "bootstrap": setup.bootstrap,
         "raw_topic": setup.raw_topic,
         "links": [{"label": label, "url": url} for label, url in setup.links.items()],
-        "snippets": [{"id": ident, "title": title, "text": Template(text).substitute(words)} for ident, title, text in _SNIPPETS],
+        "sources": list(setup.sources),
+        "snippets": [one._asdict() for one in snippets(place)],
     }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
 import uvloop
 
+from pipeline.app.browser import AnalyticsLibrary, Served, browser_routes, demo_routes, read_plugins
 from pipeline.app.collector import Checking, Reply, RouteRequest, Routes, Tokens, serve_collector
 from pipeline.app.explain import Explainer
 from pipeline.app.explain.asking import addresses_of, ask_dedup
@@ -26,7 +27,7 @@ from pipeline.app.processes.work import until_stopped
 from pipeline.app.settings import read_schema
 from pipeline.explain import as_data
 from pipeline.model.topics import topic_name
-from pipeline.model.workspace import Workspace
+from pipeline.model.workspace import DEMO_WRITE_KEY, Workspace
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.configuration import Configuration
@@ -102,6 +103,12 @@ class _Collecting:
     def _note_trouble(self, trouble: str) -> None:
         self._trouble = trouble
 
+    def _known_keys(self) -> Mapping[str, str]:
+        """Give the keys that this listener knows: off loopback, the demo's is none of them."""
+        if self._options.host in LOOPBACK:
+            return self._admission.shown
+        return {key: source for key, source in self._admission.shown.items() if key != DEMO_WRITE_KEY}
+
     def _workspace(self) -> Workspace:
         current = self._configuration.workspace
         assert current is not None  # noqa: S101 (awaited before anything is served)
@@ -123,7 +130,10 @@ class _Collecting:
         async def exposition(_request: RouteRequest) -> Reply:
             return Reply(200, self._metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
 
-        routes: Routes = {("GET", "/health/live"): live, ("GET", "/health/ready"): ready, ("GET", "/metrics"): exposition}
+        library = AnalyticsLibrary(self._options.home, self._clock)
+        served = Served(self._workspace, self._known_keys, library, read_plugins(), self._resolve)
+        own: Routes = {("GET", "/health/live"): live, ("GET", "/health/ready"): ready, ("GET", "/metrics"): exposition}
+        routes = {**browser_routes(served), **own}
         if self._options.host not in LOOPBACK:
             return routes
 
@@ -133,7 +143,8 @@ class _Collecting:
         async def jobs() -> list[dict[str, Any]] | None:
             return await job_lines(self._local_run())
 
-        return {**live_routes(feed, self._setup, volumes, self._explain, jobs, self._command_job), **routes}
+        demo = demo_routes(lambda: self._setup().write_key, served)
+        return {**live_routes(feed, self._setup, volumes, self._explain, jobs, self._command_job), **demo, **routes}
 
     async def _command_job(self, name: str, command: str) -> str:
         return await command_job(self._broker, self._options.prefix, self._clock, name, command)
@@ -161,10 +172,15 @@ class _Collecting:
 
     def _setup(self) -> Setup:
         key, source = next(iter(self._admission.shown.items()), ("", ""))
+        sources: dict[str, str] = {}
+        for one_key, its_source in self._admission.shown.items():
+            sources.setdefault(its_source, one_key)
         run = self._local_run()
-        links = {"Receipts of the local receiver": f"http://127.0.0.1:{run.receiver}/receipts"} if run is not None and run.receiver else {}
         address = f"http://127.0.0.1:{self._options.port}"
-        return Setup(key, source, address, self._options.bootstrap, topic_name(self._options.prefix, "raw"), links)
+        links = {"A website with analytics.js": f"{address}/demo"}
+        if run is not None and run.receiver:
+            links["Receipts of the local receiver"] = f"http://127.0.0.1:{run.receiver}/receipts"
+        return Setup(key, source, address, self._options.bootstrap, topic_name(self._options.prefix, "raw"), links, sources)
 
     def _processes(self) -> Callable[[], Awaitable[Standing]] | None:
         """Let the live page ask the processes of a local run about themselves; elsewhere it asks the cluster for their lag."""

@@ -52,9 +52,10 @@ def test_the_snippets_point_at_the_collector(shell: Shell, monkeypatch: pytest.M
     monkeypatch.setenv("WEB_WRITE_KEY", "0123456789abcdef")
     shell.run("init")
     out = shell.run("source", "add", "web").out
-    assert "curl http://127.0.0.1:7171/v1/track -u 0123456789abcdef:" in out
+    assert "curl http://127.0.0.1:7171/v1/track" in out
+    assert "-u 0123456789abcdef:" in out
     assert 'analytics.host = "http://127.0.0.1:7171"' in out
-    assert 'apiHost: "127.0.0.1:7171/v1", protocol: "http"' in out
+    assert 'writeKey: "0123456789abcdef", cdnURL: "http://127.0.0.1:7171"' in out
     assert "segment.io/" not in out
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -170,10 +171,18 @@ def test_static_files_make_no_markup_of_text() -> None:
 def test_snippets_name_the_address_and_the_key() -> None:
     """Every snippet can be pasted as it is."""
     shown = setup_json(SETUP)
-    assert ["curl", "python", "node", "browser", "kafka"] == [snippet["id"] for snippet in shown["snippets"]]
-    for snippet in shown["snippets"]:
-        assert "127.0.0.1:9092" in snippet["text"] if snippet["id"] == "kafka" else "demo" in snippet["text"]
-        assert "$" not in snippet["text"]
+    texts = {snippet["id"]: snippet["text"] for snippet in shown["snippets"]}
+    assert 'analytics.host = "http://127.0.0.1:7070"' in texts["python"]
+    assert "kcat -P -b 127.0.0.1:9092 -t shop.raw -H source=web" in texts["kafka"]
+
+
+async def test_snippets_of_another_source() -> None:
+    """The page asks for them by the source's id; one that does not exist gets the first."""
+    setup = replace(SETUP, sources={"web": "demo", "app": "app-key"})
+    keys = {source: setup_json(setup, source)["write_key"] for source in ("web", "app", "nobody", "")}
+    assert {"web": "demo", "app": "app-key", "nobody": "demo", "": "demo"} == keys
+    assert "-u app-key:" in setup_json(setup, "app")["snippets"][0]["text"]
+    assert ["web", "app"] == setup_json(setup, "app")["sources"]
 
 
 async def test_volumes_are_those_of_the_monitor() -> None:

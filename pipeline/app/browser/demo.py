@@ -1,0 +1,59 @@
+"""A page that loads the library as a website does, for a first try: on loopback only, like the live page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from html import escape
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from pipeline.app.browser.routes import Served
+from pipeline.app.collector.routes import Handler, Reply, RouteRequest, Routes
+from pipeline.app.live.routes import for_this_machine
+
+_STATIC: Final = Path(__file__).parent / "static"
+_TYPES: Final = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
+_GUARDS: Final = (("x-content-type-options", "nosniff"), ("referrer-policy", "same-origin"), ("cache-control", "no-store"))
+
+
+def _policy(tools: Iterable[str]) -> str:
+    """Write the page's Content-Security-Policy: scripts of this collector alone, nothing inline, requests also to tools in device mode."""
+    asked = " ".join(["'self'", *sorted({f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, tools)})])
+    return (
+        f"default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src {asked}; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+def demo_routes(write_key: Callable[[], str], served: Served) -> Routes:
+    """Give the routes of the page, for a listener on loopback.
+
+    Args:
+        write_key: Gives the write key that the page sends with.
+        served: What the page loads; it says which tools the page sends to itself.
+
+    Returns:
+        Handlers by method and path.
+    """
+    page = (_STATIC / "demo.html").read_text(encoding="utf-8")
+
+    async def demo(_request: RouteRequest) -> Reply:
+        key = write_key()
+        source = served.source_of(key)
+        plugins = served.device_plugins(source.id) if source is not None else ()
+        policy = _policy(value for plugin in plugins for value in plugin.settings.values() if isinstance(value, str) and "://" in value)
+        html = page.replace("/WRITE_KEY/", f"/{quote(key, safe='')}/").replace("WRITE_KEY", escape(key))
+        return Reply(200, html.encode(), "text/html; charset=utf-8", (*_GUARDS, ("content-security-policy", policy)))
+
+    files = {("GET", f"/demo/{path.name}"): for_this_machine(_file(path)) for path in _STATIC.iterdir() if path.suffix in _TYPES}
+    return {("GET", "/demo"): for_this_machine(demo), **files}
+
+
+def _file(path: Path) -> Handler:
+    reply = Reply(200, path.read_bytes(), _TYPES[path.suffix], _GUARDS)
+
+    async def file(_request: RouteRequest) -> Reply:
+        return reply
+
+    return file
