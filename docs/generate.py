@@ -14,6 +14,7 @@ import orjson
 import yaml
 
 from docs.commands import commands_page
+from pipeline.app.browser.routes import LOADED
 from pipeline.app.declared import read_topology
 from pipeline.declaration import describe
 from pipeline.destinations.declaration import DestinationType
@@ -102,7 +103,10 @@ def endpoints_page() -> str:
     rows = [(f"`{one.method} {path}`", _TAKES[one.takes], one.clients) for path, one in TABLE]
     return (
         "# Endpoints\n\nThe paths of the tracking API, each with and without a slash at its end. None is redirected, and each answers `OPTIONS`.\n"
-        "[Sending](../guide/sending.md) says how they are used.\n\n" + table(("path", "takes", "called by"), rows)
+        "[Sending](../guide/sending.md) says how they are used.\n\n"
+        + table(("path", "takes", "called by"), rows)
+        + "\nWhat SDKs load. Every site may read it; a write key that is not known is answered with 404 (RudderStack's with 400).\n\n"
+        + table(("path", "gives", "called by"), [(f"`GET {one.path}`", one.gives, one.clients) for one in LOADED])
     )
 
 
