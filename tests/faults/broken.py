@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
@@ -13,17 +14,23 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from aiokafka import AIOKafkaProducer
+import orjson
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import OffsetAndMetadata
 from aiokafka.structs import TopicPartition as KafkaTopicPartition
 
-from pipeline.model.record import Output, TopicPartition
+from pipeline.model.ledger import Tally, ledger_value
+from pipeline.model.record import Output, Record, TopicPartition
 from pipeline.ports.broker import Position
-from pipeline.runtime import step_worker
+from pipeline.runtime import partitions, step_worker
+from pipeline.runtime.brokers import kafka_consumer, kafka_transactions
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.brokers.kafka_batches import append_batches
 from pipeline.runtime.brokers.kafka_transactions import KafkaTransactions
 from pipeline.runtime.dedup_state import DedupState
+from pipeline.runtime.inbox import Inbox
+from pipeline.runtime.judgement import judge
+from pipeline.runtime.stores.sorted_runs import SortedRunsStore
 
 GAP_SECONDS: Final = float(os.environ.get("HEADRACE_BROKEN_GAP", "0.05"))
 """How long two transactions lie apart that should be one. The fewer the kills, the longer it must be for one to hit it."""
@@ -65,7 +72,8 @@ def outputs_first() -> None:
 
 
 def unfenced() -> None:
-    """Take a random transactional id, as many guides have it: a stale owner is never fenced."""
+    """Take a random transactional id and the client's default timeout, as many guides have it: a stale owner is never fenced."""
+    long_transaction()
     transactions = KafkaBroker.transactions
     _replace(KafkaBroker, transactions=lambda self, transactional_id: transactions(self, f"{transactional_id}-{uuid.uuid4().hex}"))
 
@@ -149,6 +157,67 @@ def wall_clock() -> None:
     _replace(DedupState, seen=lambda self, digest, _at_ms, *rest: seen(self, digest, time.time_ns() // 1_000_000, *rest))
 
 
+def long_transaction() -> None:
+    """Let a transaction be open for a minute, as the client's default has it."""
+    _replace(kafka_transactions, TRANSACTION_TIMEOUT_MS=60_000)
+
+
+def uncommitted_read() -> None:
+    """Read what was aborted as well, as the client's default has it."""
+    _replace(kafka_consumer, AIOKafkaConsumer=lambda **settings: AIOKafkaConsumer(**{**settings, "isolation_level": "read_uncommitted"}))
+
+
+def foreign_skipped() -> None:
+    """Pass over what is no message, without a word."""
+
+    def broken(records: Sequence[Record], *arguments: Any, **options: Any) -> None:  # noqa: ANN401 (the product's)
+        judge([record for record in records if (record.value or b"").startswith(b'{"')], *arguments, **options)
+
+    _replace(step_worker, judge=broken)
+
+
+def offsets_counted() -> None:
+    """Take the distance of two offsets for the number of records between them."""
+
+    def broken(tally: Tally, *, start: int, end: int, **options: Any) -> bytes:  # noqa: ANN401 (the product's)
+        body = orjson.loads(ledger_value(tally, start=start, end=end, **options))
+        return orjson.dumps({**body, "in": end - start})
+
+    _replace(step_worker, ledger_value=broken)
+
+
+def unbounded() -> None:
+    """Take whatever the broker has, however much waits already."""
+    put = Inbox.put
+
+    def broken(self: Inbox, records: Sequence[Record]) -> bool:
+        put(self, records)
+        return False
+
+    _replace(Inbox, put=broken)
+
+
+def write_errors_swallowed() -> None:
+    """Go on when the disk takes nothing, as if it had."""
+    flush = SortedRunsStore._flush
+
+    def broken(self: SortedRunsStore) -> None:
+        with contextlib.suppress(OSError):
+            flush(self)
+
+    _replace(SortedRunsStore, _flush=broken)
+
+
+def silently_reset() -> None:
+    """Begin at the beginning where the topic is not the one that was worked on, and take it for the same."""
+
+    def start(committed: Position | None, bounds: tuple[int, int]) -> int:
+        return bounds[0] if committed is None or committed.offset > bounds[1] else max(committed.offset, bounds[0])
+
+    _replace(step_worker, start_offset=start)
+    _replace(partitions, topic_fault=lambda *_arguments, **_options: "", position_fault=lambda *_arguments: "")
+
+
 def deaf() -> None:
     """Take no notice of SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -166,6 +235,13 @@ BROKEN: Final[Mapping[str, Callable[[], None]]] = {
         failure_ignored,
         reused,
         wall_clock,
+        long_transaction,
+        uncommitted_read,
+        foreign_skipped,
+        offsets_counted,
+        unbounded,
+        write_errors_swallowed,
+        silently_reset,
         deaf,
     )
 }

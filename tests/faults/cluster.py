@@ -177,18 +177,28 @@ class Proxy:
         self.held = 0
         self._target = 0
         self._hold_seconds = 0.0
-        self._holds = 0
+        self._holds: dict[bytes, int] = {}
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def hold_end(self, count: int, seconds: float) -> None:
+    def hold_end(self, of: str, count: int, seconds: float) -> None:
         """Hold the next EndTxn requests back, and let each reach the broker later, whether or not its client is still there.
 
         Args:
+            of: How the transactional ids begin.
             count: How many.
             seconds: How long.
         """
-        self._holds, self._hold_seconds = count, seconds
+        self._holds[of.encode()], self._hold_seconds = count, seconds
+
+    def _is_held(self, frame: bytes) -> bool:
+        if int.from_bytes(frame[4:6], "big") == END_TXN:
+            for of, left in self._holds.items():
+                if left and of in frame:
+                    self._holds[of] -= 1
+                    self.held += 1
+                    return True
+        return False
 
     async def start(self, target: int) -> None:
         """Listen, and connect to a broker's port for each client."""
@@ -231,9 +241,7 @@ class Proxy:
         while True:
             head = await reader.readexactly(4)
             frame = head + await reader.readexactly(int.from_bytes(head, "big"))
-            if int.from_bytes(frame[4:6], "big") == END_TXN and self._holds:
-                self._holds -= 1
-                self.held += 1
+            if self._is_held(frame):
                 self._run(self._late(frame, self._hold_seconds))
                 continue
             await self._pass(frame, writer, lambda: self.cut_up)

@@ -38,6 +38,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     found = _row_of(item)
     if found is not None:
+        found.seconds += call.duration
         if report.skipped:
             found.outcome = f"not run: {report.longrepr[2].removeprefix('Skipped: ') if isinstance(report.longrepr, tuple) else 'skipped'}"
         elif report.failed or (report.when == "call" and not found.outcome):

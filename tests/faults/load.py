@@ -24,17 +24,18 @@ BATCH = 50
 HOLD_SECONDS = 0.2
 
 
-def load_body(number: int, users: int) -> dict[str, Any]:
+def load_body(number: int, users: int, padding: int = 0) -> dict[str, Any]:
     """Make an event of the load.
 
     Args:
         number: Which one.
         users: How many users there are.
+        padding: Bytes that it is larger.
 
     Returns:
         A spec message; each twentieth is an order.
     """
-    properties: dict[str, Any] = {"seq": number, "text": "Zoë"}
+    properties: dict[str, Any] = {"seq": number, "text": "Zoë" + "." * padding}
     if number % 20 == 0:
         properties |= {"order_id": f"o-{number}", "total": number / 4, "currency": "CHF"}
     name = "Order Completed" if number % 20 == 0 else "Load"
@@ -51,6 +52,11 @@ class TopicLoad:
         users: How many keys.
         seed: Seed of the duplicates.
         duplicates: Share of events that are written once more, later.
+
+    Attributes:
+        path: File of the ledger.
+        padding: Bytes that each event is larger.
+        refused: How many sends failed, and were made again.
     """
 
     def __init__(self, broker: Broker, topic: str, path: Path, *, users: int = 200, seed: int = 1, duplicates: float = 0.05) -> None:
@@ -61,6 +67,44 @@ class TopicLoad:
         self._chance = random.Random(seed)  # noqa: S311 (test traffic, not secrets)
         self._duplicates = duplicates
         self._number = 0
+        self._flowing = False
+        self.padding = 0
+        self.refused = 0
+
+    async def flow(self, rate: float) -> None:
+        """Write distinct events until `end_flow`.
+
+        Args:
+            rate: Events in a second.
+        """
+        self._flowing = True
+        while self._flowing:
+            await self.send(max(1, int(rate)), 1.0)
+
+    def end_flow(self) -> None:
+        """Let `flow` come to its end."""
+        self._flowing = False
+
+    async def send_again(self, numbers: Iterable[int]) -> None:
+        """Write copies of events that were written.
+
+        Args:
+            numbers: Which ones.
+        """
+        await self.send_bodies([load_body(number, self._users, self.padding) for number in numbers])
+
+    async def send_bodies(self, bodies: Sequence[dict[str, Any]]) -> None:
+        """Write events of any kind beside the others.
+
+        Args:
+            bodies: The events.
+        """
+        producer = self._broker.producer()
+        try:
+            with SentLedger(self.path.with_suffix(".beside")) as ledger:
+                await self._write(producer, ledger, bodies)
+        finally:
+            await producer.stop()
 
     async def send(self, events: int, seconds: float) -> None:
         """Write distinct events, spread over a time.
@@ -77,7 +121,7 @@ class TopicLoad:
         try:
             with SentLedger(self.path) as ledger:
                 while self._number < end:
-                    bodies = [load_body(number, self._users) for number in range(self._number, min(self._number + size, end))]
+                    bodies = [load_body(number, self._users, self.padding) for number in range(self._number, min(self._number + size, end))]
                     self._number += len(bodies)
                     again = [body for body in bodies if self._chance.random() < self._duplicates]
                     if old and self._chance.random() < 0.5:
@@ -108,9 +152,14 @@ class TopicLoad:
             await producer.stop()
 
     @property
+    def sent(self) -> int:
+        """How many distinct events were begun with."""
+        return self._number
+
+    @property
     def paths(self) -> list[Path]:
         """The files of the ledger."""
-        return [path for path in (self.path, self.path.with_suffix(".elsewhere")) if path.exists()]
+        return [path for path in (self.path, *map(self.path.with_suffix, (".elsewhere", ".beside"))) if path.exists()]
 
     async def _write(self, producer: Producer, ledger: SentLedger, bodies: Iterable[dict[str, Any]]) -> None:
         events = [event_of(body) for body in bodies]
@@ -121,6 +170,7 @@ class TopicLoad:
                 await producer.send(outputs)
             except BrokerError:
                 ledger.after(tried, 0)
+                self.refused += 1
                 await asyncio.sleep(0.2)
             else:
                 ledger.after(tried, 200)

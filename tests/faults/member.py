@@ -1,7 +1,7 @@
 """One group member that runs the real step worker with dedup state and three output topics, to be killed by the fault tests.
 
 Run as `python -m tests.faults.member BOOTSTRAP PREFIX STATE_DIR [--broken NAME] [--fail-at POINT NUMBER] [--slow-offsets SECONDS]
-[--block SECONDS] [--clock KIND]`.
+[--block SECONDS] [--clock KIND] [--watch]`.
 """
 
 from __future__ import annotations
@@ -35,8 +35,14 @@ from pipeline.runtime.stores.sorted_runs import SortedRunsStore
 from tests.faults.broken import BROKEN
 from tests.faults.failpoints import FAILPOINTS
 
+_log = logging.getLogger(__name__)
+
+PARTITIONS = 4
 WINDOW_MS = 30 * 60_000
 """Shorter than the jumps of the clock, so that a window that goes by it would be wrong."""
+STORE_IDS = 200_000
+"""More than any trial has, and so few that the store writes every 520 ids."""
+WATCH_SECONDS = 0.5
 HOUR_NS = 3_600 * 1_000_000_000
 
 
@@ -107,6 +113,18 @@ def _blocking_once(seconds: float) -> Callable[[Message], Outcome | None]:
     return step
 
 
+async def _watch(host: PartitionHost) -> None:
+    """Say whether it is ready, and why not, whenever that changes."""
+    said = ""
+    while True:
+        await host.look(time.monotonic())
+        standing = "READY" if host.ready else f"NOT READY: {host.trouble}"
+        if standing != said:
+            said = standing
+            _log.info("%s", standing)
+        await asyncio.sleep(WATCH_SECONDS)
+
+
 def main(arguments: argparse.Namespace) -> None:
     """Join the group and work until killed."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -128,7 +146,7 @@ def main(arguments: argparse.Namespace) -> None:
         dedup = DedupState(
             changelog,
             processor="split",
-            open_store=lambda: SortedRunsStore(state / str(number)),
+            open_store=lambda: SortedRunsStore(state / str(number), STORE_IDS),
             broker=broker,
             clock=SystemClock(),
             metrics=MemoryMetrics(),
@@ -154,10 +172,14 @@ def main(arguments: argparse.Namespace) -> None:
         )
 
     async def run() -> None:
-        host = PartitionHost(broker, group=f"{prefix}.split", topics=[f"{prefix}.input"], make_worker=make_worker)
+        topic = f"{prefix}.input"
+        host = PartitionHost(broker, group=f"{prefix}.split", topics=[topic], make_worker=make_worker, counts={topic: PARTITIONS})
+        watching = asyncio.create_task(_watch(host)) if arguments.watch else None
         if arguments.broken != "deaf":
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, host.stop)
         await host.run()
+        if watching is not None:
+            watching.cancel()
 
     asyncio.run(run())
 
@@ -171,6 +193,7 @@ if __name__ == "__main__":
     parser.add_argument("--fail-at", nargs=2, metavar=("POINT", "NUMBER"))
     parser.add_argument("--slow-offsets", type=float, default=0.0)
     parser.add_argument("--block", type=float, default=0.0)
+    parser.add_argument("--watch", action="store_true")
     parser.add_argument("--clock", choices=("ahead", "behind", "strobing", ""), default="")
     if os.environ.get("HEADRACE_BROKEN"):  # so that a person can try a broken build on every test
         parser.set_defaults(broken=os.environ["HEADRACE_BROKEN"])

@@ -35,6 +35,7 @@ class Row:
         recovery_seconds: Longest time until everything was back.
         caught: For each deliberately broken build, whether the test fails on it.
         figures: What else there is to say.
+        seconds: How long the test took, with what it started for itself.
     """
 
     fault: str = ""
@@ -48,6 +49,7 @@ class Row:
     recovery_seconds: float | None = None
     caught: dict[str, bool] = field(default_factory=dict)
     figures: str = ""
+    seconds: float = 0.0
 
 
 def _cell(value: object) -> str:
@@ -83,8 +85,8 @@ def markdown(rows: Iterable[Row], head: str) -> str:
         "",
         head,
         "",
-        "| fault | test | outcome | faults | events | lost | doubled | out of order | back after, s | broken builds caught | figures |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| fault | test | outcome | faults | events | lost | doubled | out of order | back after, s | broken builds caught | took, s | figures |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
         "| "
@@ -102,6 +104,7 @@ def markdown(rows: Iterable[Row], head: str) -> str:
                     row.disordered,
                     row.recovery_seconds,
                     _caught(row),
+                    round(row.seconds) or None,
                     row.figures or None,
                 ),
             )
@@ -131,8 +134,9 @@ def write(path: Path, rows: Iterable[Row]) -> None:
     for row in rows:
         if not row.outcome.startswith("not run") or (row.fault, row.test) not in merged:
             merged[row.fault, row.test] = row
+    took = f"All tests together took {sum(row.seconds for row in merged.values()) / 60:.0f} minutes."
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    head = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine}. Written by `make faults`."
+    head = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine}. {took} Written by `make faults`."
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(markdown(merged.values(), head), encoding="utf-8")
     ordered = sorted(merged.values(), key=lambda row: (_number(row.fault), row.test))

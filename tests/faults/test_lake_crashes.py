@@ -1,25 +1,29 @@
 """A lake whose writer is stopped at every step, or has a rival at every step: readers see each offset range once (reliability T44)."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import uuid
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.app.query import lake_files
-from pipeline.lake.manifest import MERGE_RECORDS
+from pipeline.lake.manifest import MERGE_RECORDS, ManifestRecord
 from pipeline.model.record import Output, Record, TopicPartition
 from pipeline.ports.broker import BrokerError, Fenced, Position, Transactions, Uncertain
 from pipeline.runtime.brokers.memory import MemoryBroker
 from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.inbox import Inbox
-from pipeline.runtime.lake.chain import MANIFEST, TEMPORARY
+from pipeline.runtime.lake.chain import MANIFEST, TEMPORARY, Chain
 from pipeline.runtime.lake.disk import Disk
 from pipeline.runtime.lake.worker import LakeLimits, LakeWorker
 from pipeline.runtime.metrics.memory import MemoryMetrics
+from tests.faults.report import Row
 
+COMMIT, PUBLISH, TRANSACTIONS = Chain._commit, Chain._publish, MemoryBroker.transactions
 PARTITION = TopicPartition("shop.routed", 0)
 GROUP = "shop.lake.lake"
 EVENTS = 12
@@ -181,9 +185,45 @@ def _listed(root: Path) -> set[str]:
     return {file["path"] for path in (root / MANIFEST).rglob("*.json") for file in orjson.loads(path.read_bytes())["files"]}
 
 
-@pytest.mark.parametrize("after", [False, True])
-async def test_a_crash_at_any_step_on_disk_loses_and_doubles_nothing(tmp_path: Path, *, after: bool) -> None:
+def _record_first(self: Chain, folder: Path, record: ManifestRecord) -> None:
+    """A broken build: the record that makes files count comes before them."""
+    COMMIT(self, folder, record)
+    PUBLISH(self, folder, record.files)
+
+
+def _unfenced(self: MemoryBroker, transactional_id: str) -> Transactions:
+    """A broken build: each writer has a transactional id of its own, so that none is fenced."""
+    return TRANSACTIONS(self, f"{transactional_id}-{uuid.uuid4().hex}")
+
+
+def _manifest_ignored(self: LakeWorker, _end: int) -> None:
+    """A broken build: the committed offset alone says what is stored."""
+    self._chain = Chain(self._root, self._chain_name(0), self._disk)
+
+
+async def _must_fail(row: Row, name: str, work: Coroutine[Any, Any, object]) -> None:
+    """Run what must fail on a broken build, and note that it does."""
+    row.caught[name] = False
+    with pytest.raises((AssertionError, BrokerError, OSError)) as caught:
+        await work
+    row.caught[name] = True
+    print(f"broken build {name}: caught: {caught.type.__name__}: {str(caught.value)[:100]}")
+
+
+@pytest.mark.fault("T44")
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+async def test_a_crash_at_any_step_on_disk_loses_and_doubles_nothing(
+    tmp_path: Path, row: Row, monkeypatch: pytest.MonkeyPatch, *, after: bool
+) -> None:
     """Whatever step is the last of a process, readers see whole ranges, and the next process completes the lake and sweeps."""
+    row.kills = await _crash_at_each_step(tmp_path, after=after)
+    row.events, row.lost, row.doubled = row.kills * EVENTS, 0, 0
+    monkeypatch.setattr(Chain, "_publish", lambda *_arguments: None)
+    monkeypatch.setattr(Chain, "_commit", _record_first)
+    await _must_fail(row, "record_first", _crash_at_each_step(tmp_path / "broken", after=after))
+
+
+async def _crash_at_each_step(tmp_path: Path, *, after: bool) -> int:
     number = 0
     while True:
         number += 1
@@ -202,6 +242,7 @@ async def test_a_crash_at_any_step_on_disk_loses_and_doubles_nothing(tmp_path: P
         expected = sorted(f"m{event}" for event in range(EVENTS) if event % 5 != 4)
         assert _seen(root) == expected, number
     assert number > 30
+    return number - 1
 
 
 def _check_swept(root: Path) -> None:
@@ -209,10 +250,18 @@ def _check_swept(root: Path) -> None:
     assert [path for path in (root / TEMPORARY).rglob("*") if path.is_file()] == []
 
 
-@pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("number", [1, 2, 3])
-async def test_an_uncertain_commit_loses_and_doubles_nothing(tmp_path: Path, number: int, *, after: bool) -> None:
+@pytest.mark.fault("T44")
+async def test_an_uncertain_commit_loses_and_doubles_nothing(tmp_path: Path, row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the outcome of the Kafka transaction is unknown, the next worker finds out and writes what is missing, once."""
+    cases = [(number, after) for number in (1, 2, 3) for after in (False, True)]
+    for number, after in cases:
+        await _lose_an_answer(tmp_path / f"{number}-{after}", number, after=after)
+    row.kills, row.events, row.lost, row.doubled = len(cases), len(cases) * EVENTS, 0, 0
+    monkeypatch.setattr(LakeWorker, "_find_chain", _manifest_ignored)
+    await _must_fail(row, "manifest_ignored", _lose_an_answer(tmp_path / "broken", 2, after=False))
+
+
+async def _lose_an_answer(tmp_path: Path, number: int, *, after: bool) -> None:
     broker = _broker()
     transactions = CrashingTransactions(broker.transactions("shop-lake.lake-routed-0"), number, after=after)
     with pytest.raises(Uncertain):
@@ -221,9 +270,17 @@ async def test_an_uncertain_commit_loses_and_doubles_nothing(tmp_path: Path, num
     _check_complete(broker, tmp_path)
 
 
+@pytest.mark.fault("T44")
 @pytest.mark.parametrize("batch", [5, 12])
-async def test_a_rival_at_any_step_leaves_each_range_once(tmp_path: Path, batch: int) -> None:
+async def test_a_rival_at_any_step_leaves_each_range_once(tmp_path: Path, row: Row, monkeypatch: pytest.MonkeyPatch, batch: int) -> None:
     """While one writer is at any step, another takes the partition over and finishes; the first one adds nothing and gives up."""
+    row.kills = await _rival_at_each_step(tmp_path, batch)
+    row.events, row.lost, row.doubled = row.kills * EVENTS, 0, 0
+    monkeypatch.setattr(MemoryBroker, "transactions", _unfenced)
+    await _must_fail(row, "unfenced", _rival_at_each_step(tmp_path / "broken", batch))
+
+
+async def _rival_at_each_step(tmp_path: Path, batch: int) -> int:
     number = 0
     while True:
         number += 1
@@ -243,6 +300,7 @@ async def test_a_rival_at_any_step_leaves_each_range_once(tmp_path: Path, batch:
         if disk.steps < number:
             break
     assert number > 30
+    return number
 
 
 async def test_small_files_are_merged_whatever_step_fails(tmp_path: Path) -> None:

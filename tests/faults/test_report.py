@@ -8,8 +8,19 @@ from tests.faults.report import Row, markdown, write
 
 def test_a_row_says_what_happened_and_what_was_caught() -> None:
     """Figures, a dash where there is none, and yes or NO for each broken build."""
-    row = Row("T2", "killed", "passed", kills=20, events=500, lost=0, doubled=0, recovery_seconds=3.25, caught={"unfenced": True, "other": False})
-    line = "| T2 | killed | passed | 20 | 500 | 0 | 0 | - | 3.2 | other: NO, unfenced: yes | - |"
+    row = Row(
+        "T2",
+        "killed",
+        "passed",
+        kills=20,
+        events=500,
+        lost=0,
+        doubled=0,
+        recovery_seconds=3.25,
+        caught={"unfenced": True, "other": False},
+        seconds=61.7,
+    )
+    line = "| T2 | killed | passed | 20 | 500 | 0 | 0 | - | 3.2 | other: NO, unfenced: yes | 62 | - |"
     assert line in markdown([row], "today").splitlines()
 
 

@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
 
 import orjson
@@ -17,14 +17,17 @@ import psutil
 
 from pipeline.model.topics import Declared
 from pipeline.runtime.brokers.kafka import KafkaBroker
+from tests.faults.broken import BROKEN
+from tests.faults.broken_loads import LOADS
 from tests.faults.laws import Verdict, concurrent_reader, conserved, hold, in_order, intact, no_duplicate, no_invention, no_loss
 from tests.faults.load import TopicLoad
+from tests.faults.member import PARTITIONS
 from tests.faults.observer import Observer, read_all
 from tests.faults.report import Row
 from tests.faults.sent import read_sent
 
-PARTITIONS = 4
 OUTPUTS = ("main", "left", "right")
+DEAD = ("dead.validate", "dead.split", "dead.dedup")
 ROUNDS = int(os.environ.get("HEADRACE_FAULT_ROUNDS", "1"))
 """Factor of what the tests do; `make faults` sets it."""
 QUIET_SECONDS = 2.0
@@ -38,7 +41,7 @@ class Trial:
         bootstrap: Kafka's address.
         prefix: Prefix of its topics, group and transactional ids.
         folder: Folder of its state and of the ledger of what was sent.
-        broken: A broken build that all members run, or empty.
+        broken: A broken build that all members run, or that the load sends with, or empty.
         members: Kafka's address for the members, where it is another one: a proxy between.
 
     Attributes:
@@ -59,18 +62,23 @@ class Trial:
         self._number = 0
         folder.mkdir(parents=True, exist_ok=True)
         self.alive: dict[int, asyncio.subprocess.Process] = {}
-        self.load = TopicLoad(self.broker, f"{prefix}.input", folder / "sent")
+        self.load = TopicLoad(LOADS.get(broken, KafkaBroker)(bootstrap), f"{prefix}.input", folder / "sent")
         self.outputs = [f"{prefix}.{name}" for name in OUTPUTS]
         self.observer = Observer(self.broker, self.outputs)
         self.faults = 0
         self.recovery_seconds = 0.0
 
-    async def create_topics(self) -> None:
-        """Make the topics."""
+    async def create_topics(self, *without: str) -> None:
+        """Make the topics.
+
+        Args:
+            without: Names of topics that are left out.
+        """
         log = {"message.timestamp.type": "LogAppendTime"}
         names = [f"{self.prefix}.input", *self.outputs, f"{self.prefix}.split.dedup.changelog"]
-        dead = [f"{self.prefix}.{name}" for name in ("ledger", "dead.validate", "dead.split", "dead.dedup")]
-        await self.broker.admin().create([*(Declared(name, PARTITIONS, log) for name in names), *(Declared(name, 1, log) for name in dead)])
+        dead = [f"{self.prefix}.{name}" for name in ("ledger", *DEAD)]
+        declared = [*(Declared(name, PARTITIONS, log) for name in names), *(Declared(name, 1, log) for name in dead)]
+        await self.broker.admin().create([topic for topic in declared if topic.name.removeprefix(f"{self.prefix}.") not in without])
 
     async def join(self, *options: str, state: str = "", wrap: Sequence[str] = ()) -> int:
         """Start one more member.
@@ -87,7 +95,8 @@ class Trial:
         number = self._number
         folder = self._folder / (state or str(number))
         with (self._folder / f"{number}.log").open("wb") as log:
-            command = [*wrap, sys.executable, "-m", "tests.faults.member", self.members, self.prefix, str(folder), "--broken", self.broken, *options]
+            build = self.broken if self.broken in BROKEN else ""
+            command = [*wrap, sys.executable, "-m", "tests.faults.member", self.members, self.prefix, str(folder), "--broken", build, *options]
             self.alive[number] = await asyncio.create_subprocess_exec(*command, stdout=log, stderr=log)
         return number
 
@@ -112,8 +121,12 @@ class Trial:
 
     async def until_assigned(self, number: int) -> None:
         """Wait until a member has got partitions."""
-        async with asyncio.timeout(60):
-            while "newly assigned partitions {T" not in self.log_of(number):  # noqa: ASYNC110 (its log has no event)
+        await self.until_said(number, "newly assigned partitions {T")
+
+    async def until_said(self, number: int, text: str, seconds: float = 60.0) -> None:
+        """Wait until a member has said something."""
+        async with asyncio.timeout(seconds):
+            while text not in self.log_of(number):  # noqa: ASYNC110 (its log has no event)
                 await asyncio.sleep(0.1)
 
     async def progress(self, events: int, seconds: float = 30.0) -> None:
@@ -169,7 +182,7 @@ class Trial:
             await asyncio.sleep(0.5)
         while time.monotonic() - self.observer.moved < QUIET_SECONDS:  # noqa: ASYNC110 (the reader has no event)
             await asyncio.sleep(0.2)
-        self.recovery_seconds = took
+        self.recovery_seconds = max(self.recovery_seconds, took)
         return took
 
     async def verdicts(self) -> list[Verdict]:
@@ -178,16 +191,30 @@ class Trial:
         during = await self.observer.stop()
         after = await read_all(self.broker, self.outputs)
         ids = Counter(one.message_id for one in after)
-        taken = await self._taken()
+        taken, dead = await self._taken(), await self.dead()
         return [
-            no_loss(sent, ids),
+            no_loss(sent, ids, dead),
             no_duplicate(ids),
             no_invention(sent, ids),
             in_order(after),
             intact(sent, after),
             conserved([("records of input = in of the ledger", await self._inputs(), taken["in"]), ("in = ends", taken["in"], taken["ends"])]),
-            *concurrent_reader(sent, during),
+            *concurrent_reader(sent, during, dead),
         ]
+
+    async def dead(self) -> dict[str, str]:
+        """Read the dead letters.
+
+        Returns:
+            The reason of each by message id; of those that are no message, by their place.
+        """
+        found: dict[str, str] = {}
+        for topic in DEAD:
+            async for records in self.broker.reader().read(f"{self.prefix}.{topic}"):
+                for record in records:
+                    reason = dict(record.headers).get("dead_reason") or b""
+                    found[_message_id(record.value) or f"{topic}/{record.offset}"] = reason.decode()
+        return found
 
     async def _taken(self) -> Counter[str]:
         totals: Counter[str] = Counter()
@@ -200,6 +227,14 @@ class Trial:
 
     async def _inputs(self) -> int:
         return sum([len(records) async for records in self.broker.reader().read(f"{self.prefix}.input")])
+
+
+def _message_id(value: bytes | None) -> str:
+    try:
+        body = orjson.loads(value or b"")
+    except ValueError:
+        return ""
+    return str(body.get("messageId", "")) if isinstance(body, dict) else ""
 
 
 Scenario = Callable[[Trial], Awaitable[None]]
@@ -217,7 +252,9 @@ async def trying(bootstrap: str, prefix: str, folder: Path, broken: str = "", me
         await trial.end()
 
 
-async def prove(row: Row, bootstrap: str, prefix: str, folder: Path, scenario: Scenario, broken: Sequence[str] = ()) -> None:
+async def prove(
+    row: Row, bootstrap: str, prefix: str, folder: Path, scenario: Scenario, broken: Sequence[str] = (), *, members: str = "", at_once: int = 2
+) -> None:
     """Run a scenario on the product, which must hold the laws, and on broken builds, which must not.
 
     Args:
@@ -227,21 +264,38 @@ async def prove(row: Row, bootstrap: str, prefix: str, folder: Path, scenario: S
         folder: Folder of the trials.
         scenario: What is done to a trial, and how it waits.
         broken: Names of broken builds.
+        members: Kafka's address for the members, where it is another one.
+        at_once: How many trials run side by side; most of them wait most of the time.
     """
-    async with trying(bootstrap, prefix, folder / "product") as trial:
-        await scenario(trial)
-        verdicts = await trial.verdicts()
-        note(row, trial, verdicts)
-        hold(verdicts)
-    for name in broken:
-        async with trying(bootstrap, f"{prefix}-{name}", folder / name, name) as trial:
-            try:
-                await scenario(trial)
-                row.caught[name] = any(verdict.violations for verdict in await trial.verdicts())
-            except AssertionError:
-                row.caught[name] = True
-            print(f"broken build {name}: {'caught' if row.caught[name] else 'NOT CAUGHT'}")
+    turns = asyncio.Semaphore(at_once)
+
+    async def product() -> None:
+        async with turns, trying(bootstrap, prefix, folder / "product", "", members) as trial:
+            await scenario(trial)
+            verdicts = await trial.verdicts()
+            note(row, trial, verdicts)
+            hold(verdicts)
+
+    async def control(name: str) -> None:
+        async with turns, trying(bootstrap, f"{prefix}-{name}", folder / name, name, members) as trial:
+            row.caught[name] = await is_caught(trial, scenario)
+
+    async with asyncio.TaskGroup() as trials:
+        trials.create_task(product())
+        for name in broken:
+            trials.create_task(control(name))
     assert all(row.caught.values()), f"a broken build passes: {row.caught}"
+
+
+async def is_caught(trial: Trial, scenario: Scenario) -> bool:
+    """Run a scenario on a broken build, and tell whether its test would fail."""
+    try:
+        await scenario(trial)
+        broken = [str(verdict) for verdict in await trial.verdicts() if verdict.violations]
+    except (AssertionError, TimeoutError) as error:
+        broken = [str(error).split("\n")[0][:200] or "not in time"]
+    print(f"broken build {trial.broken}: {'caught: ' + broken[0] if broken else 'NOT CAUGHT'}")
+    return bool(broken)
 
 
 def note(row: Row, trial: Trial, verdicts: Sequence[Verdict]) -> None:
@@ -254,3 +308,12 @@ def note(row: Row, trial: Trial, verdicts: Sequence[Verdict]) -> None:
     row.doubled = (row.doubled or 0) + broken["L2 no duplicate"]
     row.disordered = (row.disordered or 0) + broken["L4 order"]
     row.recovery_seconds = max(row.recovery_seconds or 0.0, trial.recovery_seconds)
+
+
+def add_up(row: Row, parts: Iterable[Row]) -> None:
+    """Fill in a row from those of its parts."""
+    for part in parts:
+        for name in ("kills", "events", "lost", "doubled", "disordered"):
+            setattr(row, name, (getattr(row, name) or 0) + (getattr(part, name) or 0))
+        row.recovery_seconds = max(row.recovery_seconds or 0.0, part.recovery_seconds or 0.0)
+        row.caught |= part.caught

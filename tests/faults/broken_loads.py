@@ -1,0 +1,74 @@
+"""Broken builds of whoever writes the first record: each undoes one precaution of the product's producer, inside the test's own process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from aiokafka import AIOKafkaProducer
+
+from pipeline.ports.broker import Producer
+from pipeline.runtime.brokers.kafka import KafkaBroker, KafkaProducer
+
+
+class CarelessProducer(KafkaProducer):
+    """A producer that is content with fewer copies than all.
+
+    Args:
+        bootstrap: `host:port`, comma separated.
+        acks: How many brokers have to have a record: the leader, or none.
+    """
+
+    def __init__(self, bootstrap: str, acks: int) -> None:
+        super().__init__(bootstrap, "careless")
+        self._acks = acks
+
+    async def _started(self) -> AIOKafkaProducer:
+        if self._producer is None:
+            producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks=self._acks, request_timeout_ms=10_000)
+            await producer.start()
+            self._producer = producer
+        return self._producer
+
+
+class StubbornProducer(KafkaProducer):
+    """A producer that goes on after a batch has expired (aio-libs/aiokafka#1017)."""
+
+    async def _discard(self, producer: AIOKafkaProducer) -> None:
+        """Keep it."""
+
+
+class CarelessBroker(KafkaBroker):
+    """A cluster that the load writes to with a broken build.
+
+    Args:
+        bootstrap: `host:port`, comma separated.
+        producing: Makes the producer.
+    """
+
+    def __init__(self, bootstrap: str, producing: Callable[[str], Producer]) -> None:
+        super().__init__(bootstrap)
+        self._producing = producing
+
+    def producer(self) -> Producer:  # type: ignore[override]  # a broken build
+        """Make a producer, not started."""
+        return self._producing(self.bootstrap)
+
+
+def leader_only(bootstrap: str) -> KafkaBroker:
+    """Take a record for stored once its leader has it (acks=1)."""
+    return CarelessBroker(bootstrap, lambda address: CarelessProducer(address, 1))
+
+
+def unacknowledged(bootstrap: str) -> KafkaBroker:
+    """Take a record for stored once it is sent (acks=0)."""
+    return CarelessBroker(bootstrap, lambda address: CarelessProducer(address, 0))
+
+
+def producer_kept(bootstrap: str) -> KafkaBroker:
+    """Go on with a producer whose batch has expired."""
+    return CarelessBroker(bootstrap, lambda address: StubbornProducer(address, "stubborn"))
+
+
+LOADS: Final[Mapping[str, Callable[[str], KafkaBroker]]] = {build.__name__: build for build in (leader_only, unacknowledged, producer_kept)}
+"""Every broken build of a load by its name."""
