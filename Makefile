@@ -39,7 +39,7 @@ acceptance: $(DEV) ## Use a fresh clone as a user would: 10,000 calls of real SD
 	$(BIN)/python -m tests.acceptance.every_sdk --json benchmarks/results/every-sdk-$(TODAY).json $(ARGS)
 
 faults: $(DEV) ## Kill, stop and starve processes and brokers; the report is benchmarks/results/faults-DATE.md (an hour; ARGS="-k T11" for a part)
-	HEADRACE_FAULT_HITS=$${HEADRACE_FAULT_HITS:-20} HEADRACE_FAULT_BACKLOG=$${HEADRACE_FAULT_BACKLOG:-1000000} HEADRACE_FAULT_REPORT=$(FAULT_REPORT) \
+	HEADRACE_FAULT_HITS=$${HEADRACE_FAULT_HITS:-20} HEADRACE_FAULT_STOPS=$${HEADRACE_FAULT_STOPS:-50} HEADRACE_FAULT_REPORT=$(FAULT_REPORT) \
 		$(BIN)/pytest -m "faults or fault" -p no:randomly -s $(ARGS)
 
 soak: $(DEV) ## Kill at random for an hour and watch memory and open files; SOAK_MINUTES=10 for less

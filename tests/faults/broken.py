@@ -31,6 +31,7 @@ from pipeline.runtime.dedup_state import DedupState
 from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.judgement import judge
 from pipeline.runtime.stores.sorted_runs import SortedRunsStore
+from pipeline.translate import step as translate_step
 
 GAP_SECONDS: Final = float(os.environ.get("HEADRACE_BROKEN_GAP", "0.05"))
 """How long two transactions lie apart that should be one. The fewer the kills, the longer it must be for one to hit it."""
@@ -218,6 +219,11 @@ def silently_reset() -> None:
     _replace(partitions, topic_fault=lambda *_arguments, **_options: "", position_fault=lambda *_arguments: "")
 
 
+def ids_anew() -> None:
+    """Give a request another id each time that it is made."""
+    _replace(translate_step, idempotency_id=lambda *_parts: uuid.uuid4().hex)
+
+
 def deaf() -> None:
     """Take no notice of SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -242,6 +248,7 @@ BROKEN: Final[Mapping[str, Callable[[], None]]] = {
         unbounded,
         write_errors_swallowed,
         silently_reset,
+        ids_anew,
         deaf,
     )
 }

@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 import zlib
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from pipeline.runtime.metrics.memory import MemoryMetrics
 from pipeline.runtime.partitions import PartitionHost
 from pipeline.runtime.step_worker import StepWorker
 from pipeline.runtime.stores.sorted_runs import SortedRunsStore
+from pipeline.runtime.suspicion import Suspicion
 from tests.faults.broken import BROKEN
 from tests.faults.failpoints import FAILPOINTS
 
@@ -139,6 +141,7 @@ def main(arguments: argparse.Namespace) -> None:
         _jump(arguments.clock)
     broker = KafkaBroker(bootstrap)
     step = _blocking_once(arguments.block) if arguments.block else split
+    suspicions: defaultdict[TopicPartition, Suspicion] = defaultdict(Suspicion)
 
     def make_worker(partition: TopicPartition) -> StepWorker:
         number = partition.partition
@@ -169,6 +172,7 @@ def main(arguments: argparse.Namespace) -> None:
             state=dedup,
             clock=SystemClock(),
             metrics=MemoryMetrics(),
+            suspicion=suspicions[partition],
         )
 
     async def run() -> None:

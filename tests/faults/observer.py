@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 import orjson
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
 
 from pipeline.model.record import Record
 from pipeline.ports.broker import Broker, BrokerError
@@ -34,6 +36,30 @@ async def read_all(broker: Broker, topics: Iterable[str]) -> list[Seen]:
         What is there, in the order of each partition.
     """
     return [seen_in(record) for topic in topics async for records in broker.reader().read(topic) for record in records]
+
+
+async def undecided(bootstrap: str, topics: Iterable[str]) -> int:
+    """Count the records, markers among them, that no reader of committed records can reach yet: a transaction before them has no end there.
+
+    Args:
+        bootstrap: Kafka's address.
+        topics: Topics with prefix.
+    """
+    ends: list[int] = []
+    for level in ("read_uncommitted", "read_committed"):
+        consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level=level)
+        await consumer.start()
+        try:
+            places = [TopicPartition(topic, number) for topic in topics for number in await _partitions(consumer, topic)]
+            ends.append(sum((await consumer.end_offsets(places)).values()))
+        finally:
+            await consumer.stop()
+    return ends[0] - ends[1]
+
+
+async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
+    await consumer.topics()
+    return set(consumer.partitions_for_topic(topic) or ())
 
 
 class Observer:

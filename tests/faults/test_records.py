@@ -41,7 +41,7 @@ async def _limit(admin: AIOKafkaAdminClient, topic: str, size: int) -> None:
 
 @pytest.mark.fault("T11")
 async def test_a_refused_record_aborts_its_transaction(kafka: Kafka, prefix: str, tmp_path: Path, row: Row, admin: AIOKafkaAdminClient) -> None:
-    """An output topic takes no record for a while (max.message.bytes): transactions abort, offsets stay, and all is there in the end."""
+    """An output topic takes no record for a while (max.message.bytes): transactions abort, offsets stay, and all is there in the end, or dead."""
 
     async def scenario(trial: Trial) -> None:
         await trial.join()

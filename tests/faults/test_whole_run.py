@@ -53,6 +53,8 @@ FULL = Plan(
     seconds=1200,
 )
 SETTLE_SECONDS = 240
+BROKEN_SETTLE_SECONDS = 30
+"""What a broken build has lost never comes."""
 RECOVERED_SECONDS = 60.0
 LAG_MOST = 4_000
 """Lag of all groups at which the load waits."""
@@ -126,13 +128,13 @@ async def until_no_lag(run: WholeRun, began: float) -> float:
     return time.monotonic() - began
 
 
-async def find(run: WholeRun, sent: Sent, observer: Observer) -> Found:
+async def find(run: WholeRun, sent: Sent, observer: Observer, settle_seconds: float) -> Found:
     """Wait until what was acknowledged is everywhere, or the time is over, and gather what is found."""
     broker = KafkaBroker(run.one.run["bootstrap"])
     found = Found(sent)
     orders = {message_id for message_id in sent.acknowledged if sent.events[message_id].seq % 20 == 0}
     began = time.monotonic()
-    while time.monotonic() - began < SETTLE_SECONDS:
+    while time.monotonic() - began < settle_seconds:
         found.rows = await asyncio.to_thread(count_rows, run.lake)
         found.accepted = {tool: run.receiver.accepted(tool) for tool in TOOLS}
         enough = len(found.accepted["crm"]) >= len(found.rows) and len(found.accepted["orders"]) >= len(orders)
@@ -197,7 +199,7 @@ def verdicts(found: Found, kills: Counter[str]) -> list[Verdict]:
     return said
 
 
-async def carry_out(run: WholeRun, plan: Plan, folder: Path, row: Row) -> list[Verdict]:
+async def carry_out(run: WholeRun, plan: Plan, folder: Path, row: Row, settle_seconds: float = SETTLE_SECONDS) -> list[Verdict]:
     """Kill and send as planned, and say what the laws say."""
     observer = Observer(KafkaBroker(run.one.run["bootstrap"]), ["faults.routed"])
     observer.start()
@@ -217,7 +219,7 @@ async def carry_out(run: WholeRun, plan: Plan, folder: Path, row: Row) -> list[V
         await asyncio.to_thread(load.stop)
     seconds = time.monotonic() - began
     lag = await until_no_lag(run, last)
-    found = await find(run, read_sent([load.path]), observer)
+    found = await find(run, read_sent([load.path]), observer, settle_seconds)
     sent, kills = found.sent, killer.kills
     said = [
         *verdicts(found, kills),
@@ -272,7 +274,7 @@ async def test_the_whole_run_notices_a_broken_build(tmp_path: Path, row: Row, bu
     one = WholeRun(tmp_path, build)
     try:
         one.start()
-        said = await carry_out(one, SHORT, tmp_path, row)
+        said = await carry_out(one, SHORT._replace(rate=150), tmp_path, row, BROKEN_SETTLE_SECONDS)
     finally:
         one.end()
     row.caught[build] = any(verdict.violations for verdict in said if verdict.law.startswith(("L1", "L2", "L6")))

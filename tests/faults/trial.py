@@ -22,7 +22,7 @@ from tests.faults.broken_loads import LOADS
 from tests.faults.laws import Verdict, concurrent_reader, conserved, hold, in_order, intact, no_duplicate, no_invention, no_loss
 from tests.faults.load import TopicLoad
 from tests.faults.member import PARTITIONS
-from tests.faults.observer import Observer, read_all
+from tests.faults.observer import Observer, read_all, undecided
 from tests.faults.report import Row
 from tests.faults.sent import read_sent
 
@@ -164,7 +164,7 @@ class Trial:
         return max(sizes)
 
     async def settle(self, limit: float = 90.0) -> float:
-        """Wait until the group has read everything, and the observer has seen what came of it.
+        """Wait until the group has read everything, each transaction has its end everywhere, and the observer has seen what came of it.
 
         Args:
             limit: Longest wait, in seconds.
@@ -176,7 +176,7 @@ class Trial:
         took = limit
         while time.monotonic() - began < limit:
             lags = await self.broker.admin().lags(f"{self.prefix}.split", [f"{self.prefix}.input"])
-            if not any(lags.values()):
+            if not any(lags.values()) and not await undecided(self.broker.bootstrap, self.outputs):
                 took = time.monotonic() - began
                 break
             await asyncio.sleep(0.5)
@@ -201,6 +201,12 @@ class Trial:
             conserved([("records of input = in of the ledger", await self._inputs(), taken["in"]), ("in = ends", taken["in"], taken["ends"])]),
             *concurrent_reader(sent, during, dead),
         ]
+
+    async def verdicts_of_now(self) -> list[Verdict]:
+        """Hold what was sent until now to L1 to L3; the observer reads on."""
+        sent = read_sent(self.load.paths)
+        ids = Counter(one.message_id for one in await read_all(self.broker, self.outputs))
+        return [no_loss(sent, ids), no_duplicate(ids), no_invention(sent, ids)]
 
     async def dead(self) -> dict[str, str]:
         """Read the dead letters.
