@@ -7,7 +7,6 @@ from typing import Final
 
 from aiokafka import AIOKafkaProducer
 
-from pipeline.ports.broker import Producer
 from pipeline.runtime.brokers.kafka import KafkaBroker, KafkaProducer
 
 
@@ -31,44 +30,32 @@ class CarelessProducer(KafkaProducer):
         return self._producer
 
 
-class StubbornProducer(KafkaProducer):
-    """A producer that goes on after a batch has expired (aio-libs/aiokafka#1017)."""
-
-    async def _discard(self, producer: AIOKafkaProducer) -> None:
-        """Keep it."""
-
-
 class CarelessBroker(KafkaBroker):
     """A cluster that the load writes to with a broken build.
 
     Args:
         bootstrap: `host:port`, comma separated.
-        producing: Makes the producer.
+        acks: How many brokers have to have a record.
     """
 
-    def __init__(self, bootstrap: str, producing: Callable[[str], Producer]) -> None:
+    def __init__(self, bootstrap: str, acks: int) -> None:
         super().__init__(bootstrap)
-        self._producing = producing
+        self._acks = acks
 
-    def producer(self) -> Producer:  # type: ignore[override]  # a broken build
+    def producer(self) -> KafkaProducer:
         """Make a producer, not started."""
-        return self._producing(self.bootstrap)
+        return CarelessProducer(self.bootstrap, self._acks)
 
 
 def leader_only(bootstrap: str) -> KafkaBroker:
     """Take a record for stored once its leader has it (acks=1)."""
-    return CarelessBroker(bootstrap, lambda address: CarelessProducer(address, 1))
+    return CarelessBroker(bootstrap, 1)
 
 
 def unacknowledged(bootstrap: str) -> KafkaBroker:
     """Take a record for stored once it is sent (acks=0)."""
-    return CarelessBroker(bootstrap, lambda address: CarelessProducer(address, 0))
+    return CarelessBroker(bootstrap, 0)
 
 
-def producer_kept(bootstrap: str) -> KafkaBroker:
-    """Go on with a producer whose batch has expired."""
-    return CarelessBroker(bootstrap, lambda address: StubbornProducer(address, "stubborn"))
-
-
-LOADS: Final[Mapping[str, Callable[[str], KafkaBroker]]] = {build.__name__: build for build in (leader_only, unacknowledged, producer_kept)}
+LOADS: Final[Mapping[str, Callable[[str], KafkaBroker]]] = {build.__name__: build for build in (leader_only, unacknowledged)}
 """Every broken build of a load by its name."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import re
 import shutil
 import signal
 import time
@@ -23,6 +24,7 @@ CLUSTER_ID = "AAAAAAAAQACAAAAAAAAAAA"
 START_SECONDS = 90
 STOP_SECONDS = 30
 READY = "Kafka Server started"
+_CONTROLLER = re.compile(r"Becoming the active controller at epoch (\d+)")
 
 
 class BrokerProcess:
@@ -68,6 +70,10 @@ class BrokerProcess:
         assert self._process is not None
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(what)
+
+    def controlled_at(self) -> int:
+        """Give the newest epoch in which it became the active controller, as its log has it; -1 where it never did."""
+        return max(map(int, _CONTROLLER.findall((self._folder / "kafka.log").read_text(encoding="utf-8", errors="replace"))), default=-1)
 
     async def stop(self, what: signal.Signals = signal.SIGTERM) -> None:
         """End it, in order or not."""
@@ -142,6 +148,10 @@ class Cluster:
             await broker.start()
         for broker in self.brokers.values():
             await broker.ready()
+
+    def controller(self) -> int:
+        """Give the number of the active controller."""
+        return max(self.brokers, key=lambda number: self.brokers[number].controlled_at())
 
     async def restart(self, number: int, what: signal.Signals, seconds_away: float) -> None:
         """End a broker, leave it away for a while, and start it again."""
