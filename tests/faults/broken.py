@@ -205,6 +205,7 @@ def write_errors_swallowed() -> None:
     def broken(self: SortedRunsStore) -> None:
         with contextlib.suppress(OSError):
             flush(self)
+        self._groups = [group for group in self._groups if group.segments]  # the one that was begun for what could not be written
 
     _replace(SortedRunsStore, _flush=broken)
 

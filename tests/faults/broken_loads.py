@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
+from pipeline.ports.broker import BrokerError
 from pipeline.runtime.brokers.kafka import KafkaBroker, KafkaProducer
+from pipeline.runtime.brokers.kafka_batches import stop_producer
 
 
 class CarelessProducer(KafkaProducer):
@@ -25,7 +28,11 @@ class CarelessProducer(KafkaProducer):
     async def _started(self) -> AIOKafkaProducer:
         if self._producer is None:
             producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks=self._acks, request_timeout_ms=10_000)
-            await producer.start()
+            try:
+                await producer.start()
+            except (KafkaError, OSError) as error:
+                await stop_producer(producer)
+                raise BrokerError(str(error)) from error
             self._producer = producer
         return self._producer
 

@@ -207,6 +207,7 @@ class HttpLoad:
         self._thread = threading.Thread(target=self._run, name="load")
         self._connection: HTTPConnection | None = None
         self._given_up: set[int] = set()
+        self._patient = True
         self.held = threading.Event()
         self.held_seconds = 0.0
         self.answers: Counter[int] = Counter()
@@ -216,8 +217,13 @@ class HttpLoad:
         """Begin to send."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Send no new events, and wait until the last one has its answer."""
+    def stop(self, *, patient: bool = True) -> None:
+        """Send no new events, and wait until the last one has its answer.
+
+        Args:
+            patient: Whether to wait for an answer however long it takes; not where nobody may be there to give one.
+        """
+        self._patient = patient
         self._stop.set()
         self._thread.join()
 
@@ -254,7 +260,7 @@ class HttpLoad:
             status = self._post(path, text)
             ledger.after(tried, status)
             settled = 200 <= status < 300 or 400 <= status < 429
-            if settled or not patient:
+            if settled or not (patient and self._patient):
                 return settled
             time.sleep(0.1)
 

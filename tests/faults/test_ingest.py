@@ -162,8 +162,9 @@ class Phases:
                         await self._broker.ready()
                     await self._together.wait()
                     await self._back(side)
-                finally:
                     await asyncio.to_thread(load.stop)
+                finally:
+                    await asyncio.to_thread(load.stop, patient=False)
         finally:
             await producer.stop()
 
