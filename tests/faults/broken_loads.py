@@ -26,15 +26,16 @@ class CarelessProducer(KafkaProducer):
         self._acks = acks
 
     async def _started(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks=self._acks, request_timeout_ms=10_000)
-            try:
-                await producer.start()
-            except (KafkaError, OSError) as error:
-                await stop_producer(producer)
-                raise BrokerError(str(error)) from error
-            self._producer = producer
-        return self._producer
+        async with self._starting:
+            if self._producer is None:
+                producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks=self._acks, request_timeout_ms=10_000)
+                try:
+                    await producer.start()
+                except (KafkaError, OSError) as error:
+                    await stop_producer(producer)
+                    raise BrokerError(str(error)) from error
+                self._producer = producer
+            return self._producer
 
 
 class CarelessBroker(KafkaBroker):
