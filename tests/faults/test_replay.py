@@ -67,12 +67,17 @@ class Past:
         self.path = folder / "sent"
         self.sent = 0
 
+    async def ask(self, *arguments: str) -> Any:  # noqa: ANN401 (JSON)
+        """Run a `headrace` command for the run's workspace."""
+        where = () if arguments[0] == "status" else ("--workspace", str(self.run.workspace))
+        return await asyncio.to_thread(self.run.one.headrace, *arguments, *where)
+
     async def effects(self) -> Effects:
         """Read what is there."""
         validated: Counter[str] = Counter()
         async for records in self.broker.reader().read("faults.validated"):
             validated.update(orjson.loads(record.value or b"{}")["messageId"] for record in records)
-        (group,) = (await asyncio.to_thread(self.run.one.headrace, "offsets", "show", "lake.lake"))["groups"]
+        (group,) = (await self.ask("offsets", "show", "lake.lake"))["groups"]
         rows = await asyncio.to_thread(count_rows, self.run.lake)
         return Effects(validated, rows, group["store"], {tool: set(self.run.receiver.accepted(tool)) for tool in TOOLS})
 
@@ -81,9 +86,9 @@ class Past:
         before: Any = None
         async with asyncio.timeout(SECONDS):
             while True:
-                status = await asyncio.to_thread(self.run.one.headrace, "status")
+                status = await self.ask("status")
                 behind = sum(group["lag"] for process in status["processes"] for group in process.get("groups", ()))
-                jobs = [job for job in await asyncio.to_thread(self.run.one.headrace, "replay", "list") if job["state"] == "running"]
+                jobs = [job for job in await self.ask("replay", "list") if job["state"] == "running"]
                 now = {tool: self.run.receiver.accepted(tool) for tool in TOOLS}, await self.requested("requests.crm"), behind, jobs
                 if now == before and not behind and not jobs and set(now[0]["crm"]) >= set(now[1]):
                     return await self.effects()
@@ -146,7 +151,7 @@ async def _reset_all(one: Past) -> None:
     sent = read_sent([one.path])
     assert sent.acknowledged <= before.rows.keys()
     for group in GROUPS:
-        await asyncio.to_thread(one.run.one.headrace, "offsets", "reset", group, "--to", "earliest", "--yes")
+        await one.ask("offsets", "reset", group, "--to", "earliest", "--yes")
         after = await one.rest()
         assert before.lake == after.lake, group
         assert before.rows == after.rows, group
@@ -192,11 +197,9 @@ async def _replay(one: Past) -> tuple[int, str]:
     await asyncio.sleep(LIVE_SECONDS)
     replay_ms = time.time_ns() // 1_000_000
     ordered = ("replay", "--from", "2020-01-01", "--to", to, "--destination", "crm", "--storage", "lake", "--rate", str(JOB_RATE))
-    job = (await asyncio.to_thread(one.run.one.headrace, *ordered))["job"]["id"]
+    job = (await one.ask(*ordered))["job"]["id"]
     kills = 0
-    while kills < KILLS and any(
-        each["id"] == job and each["state"] == "running" for each in await asyncio.to_thread(one.run.one.headrace, "replay", "list")
-    ):
+    while kills < KILLS and any(each["id"] == job and each["state"] == "running" for each in await one.ask("replay", "list")):
         await asyncio.sleep(1)
         with suppress(ProcessLookupError):  # it has not been started again yet
             os.kill(one.run.one.pid_of("replay"), signal.SIGKILL)
@@ -211,11 +214,11 @@ async def _replay(one: Past) -> tuple[int, str]:
     assert {1} == {*live.values()}
     assert {1} == {*effects.rows.values()}
     assert read_sent([one.path]).acknowledged <= effects.rows.keys()
-    assert not (await asyncio.to_thread(one.run.one.headrace, *ordered))["new"]
+    assert not (await one.ask(*ordered))["new"]
     second = await one.rest()
     assert again == await one.requested("requests.crm.replay", job)
     assert (effects.rows, effects.accepted) == (second.rows, second.accepted)
-    assert 0 == (await asyncio.to_thread(one.run.one.headrace, "audit"))["residue"]
+    assert 0 == (await one.ask("audit"))["residue"]
     alone, beside = await one.latencies(began_ms, replay_ms), await one.latencies(replay_ms, end_ms)
     p99 = [took[len(took) * 99 // 100] for took in (alone, beside)]
     return (

@@ -74,6 +74,7 @@ class WholeRun:
         one: The installation.
         receiver: The tool.
         lake: Folder of its lake.
+        workspace: The file that declares it.
     """
 
     def __init__(self, folder: Path, broken: str = "") -> None:
@@ -85,13 +86,13 @@ class WholeRun:
             self.one._environment |= {"HEADRACE_BROKEN": broken, "HEADRACE_BROKEN_GAP": "0.5", "PYTHONPATH": path}
         secret = folder / "secret"
         secret.write_text(SECRET, encoding="utf-8")
-        self._workspace = folder / "workspace.yaml"
-        self._workspace.write_text(_WORKSPACE.format(port=self.receiver.port, secret=secret, lake=self.lake), encoding="utf-8")
+        self.workspace = folder / "workspace.yaml"
+        self.workspace.write_text(_WORKSPACE.format(port=self.receiver.port, secret=secret, lake=self.lake), encoding="utf-8")
 
     def start(self) -> None:
         """Start all of it, with retries ten times as fast as they are."""
         self.receiver.start()
-        self.one.start(*HEADRACE, "up", "--time-scale", "0.1", "--workspace", str(self._workspace))
+        self.one.start(*HEADRACE, "up", "--time-scale", "0.1", "--workspace", str(self.workspace))
 
     def end(self) -> None:
         """End what still runs."""
