@@ -2,6 +2,9 @@
 
 import ast
 import re
+import shutil
+import subprocess
+from pathlib import Path
 
 import orjson
 import pytest
@@ -31,6 +34,14 @@ def test_it_can_be_pasted_as_it_is(snippet: Snippet) -> None:
 def test_python_is_python(name: str) -> None:
     """It parses."""
     ast.parse(TABLE[name].text)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not installed")
+@pytest.mark.parametrize("name", ["browser", "node", "react-native", "rudder-js", "rudder-node"])
+def test_javascript_is_javascript(name: str, tmp_path: Path) -> None:
+    """Node accepts it."""
+    (tmp_path / "snippet.mjs").write_text(TABLE[name].text, encoding="utf-8")
+    subprocess.run(["node", "--check", str(tmp_path / "snippet.mjs")], check=True, timeout=60)  # noqa: S607 (found on the path, as a user's shell does)
 
 
 def test_a_plain_address() -> None:
