@@ -182,3 +182,14 @@ def test_device_mode(metadata: Any, sent: bool) -> None:  # noqa: ANN401, FBT001
 def test_cloud_mode_takes_no_client_at_its_word() -> None:
     """The marks of an event keep nothing from a destination that no browser sends to."""
     assert isinstance(a_step()(a_message(_metadata={"bundled": ["crm"]})), Emits)
+
+
+def test_device_mode_in_one_processor_for_all() -> None:
+    """What was left to the browser is noted for its destination alone; the others are sent the event."""
+    destinations = [replace(a_destination("crm"), mode="device"), a_destination("other")]
+    step = create_translate_all([(one, WEBHOOK) for one in destinations], ["lake"], compile_mapping, compile_query)
+    message = a_message(b"crm,lake,other", _metadata={"bundled": ["Segment.io", "crm"]})
+    outcome = step(message)
+    assert isinstance(outcome, Emits)
+    assert ["other"] == [record.destination for record in outcome.records]
+    assert [("crm", "message_sent_client_side")] == message.withheld
