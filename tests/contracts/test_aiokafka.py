@@ -68,7 +68,7 @@ async def test_aiokafka_commits_a_transaction_although_a_batch_was_refused(kafka
 
 
 async def test_the_adapter_commits_nothing_where_a_batch_was_refused(kafka: Kafka, topic: str, prefix: str) -> None:
-    """It asks every future before the commit: the transaction is aborted, whole."""
+    """It reads every batch's answer before the commit: the transaction is aborted, whole."""
     transactions = KafkaBroker(kafka.bootstrap).transactions(f"{prefix}-ours")
     await transactions.start()
     try:

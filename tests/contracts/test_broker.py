@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from random import Random
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Output, Record, TopicPartition
 from pipeline.model.topics import Declared
 from pipeline.ports.broker import Broker, BrokerError, Consumer, Fenced, Position, Producer, RecordRefused, Transactions
+from pipeline.runtime.brokers import kafka_transaction_requests
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.brokers.memory import MemoryBroker
 from tests.conftest import Kafka
@@ -151,6 +152,16 @@ async def test_a_stale_owner_is_fenced(cluster: Cluster) -> None:
             await new.commit([cluster.output("one", b"2")], {partition: Position(2)}, cluster.name("group"))
     assert [b"1", b"2"] == await cluster.values("one")
     assert Position(2) == await cluster.committed("group", "in")
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("law", [test_a_commit_writes_everything, test_a_refused_record_undoes_the_whole_transaction, test_a_stale_owner_is_fenced])
+async def test_transactions_of_older_clusters_keep_the_contract(
+    kafka: Kafka, prefix: str, monkeypatch: pytest.MonkeyPatch, law: Callable[[Cluster], Awaitable[None]]
+) -> None:
+    """Where the cluster's transactions are of level 1 (before Kafka 4.0), partitions and group are added by requests of their own."""
+    monkeypatch.setattr(kafka_transaction_requests, "transaction_level", lambda _features: 1)
+    await law(Cluster(KafkaBroker(kafka.bootstrap), prefix))
 
 
 async def test_ids_do_not_fence_each_other(cluster: Cluster) -> None:

@@ -12,12 +12,11 @@ import signal
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import orjson
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.structs import OffsetAndMetadata
-from aiokafka.structs import TopicPartition as KafkaTopicPartition
+from aiokafka import AIOKafkaConsumer
 
 from pipeline.model.ledger import Tally, ledger_value
 from pipeline.model.record import Output, Record, TopicPartition
@@ -25,7 +24,8 @@ from pipeline.ports.broker import Position
 from pipeline.runtime import partitions, step_worker
 from pipeline.runtime.brokers import kafka_consumer, kafka_transactions
 from pipeline.runtime.brokers.kafka import KafkaBroker
-from pipeline.runtime.brokers.kafka_batches import append_batches
+from pipeline.runtime.brokers.kafka_batches import batches_of
+from pipeline.runtime.brokers.kafka_transactional_producer import BatchFailed, TransactionalProducer
 from pipeline.runtime.brokers.kafka_transactions import KafkaTransactions
 from pipeline.runtime.dedup_state import DedupState
 from pipeline.runtime.inbox import Inbox
@@ -49,7 +49,7 @@ def offsets_first() -> None:
     """Commit the offsets in a transaction of their own, before the outputs."""
     commit = KafkaTransactions._commit
 
-    async def broken(self: KafkaTransactions, producer: AIOKafkaProducer, outputs: Sequence[Output], positions: Positions, group: str) -> Ends:
+    async def broken(self: KafkaTransactions, producer: TransactionalProducer, outputs: Sequence[Output], positions: Positions, group: str) -> Ends:
         await commit(self, producer, (), positions, group)
         await asyncio.sleep(GAP_SECONDS)
         return await commit(self, producer, outputs, {}, group)
@@ -61,7 +61,7 @@ def outputs_first() -> None:
     """Commit the outputs in a transaction of their own, before the offsets."""
     commit = KafkaTransactions._commit
 
-    async def broken(self: KafkaTransactions, producer: AIOKafkaProducer, outputs: Sequence[Output], positions: Positions, group: str) -> Ends:
+    async def broken(self: KafkaTransactions, producer: TransactionalProducer, outputs: Sequence[Output], positions: Positions, group: str) -> Ends:
         # Without what dedup remembers: it would hide the second copy of an event behind its first.
         kept = [output for output in outputs if not output.topic.endswith(".changelog")]
         ends = await commit(self, producer, kept, {}, group)
@@ -116,17 +116,14 @@ def unrewound() -> None:
 def failure_ignored() -> None:
     """Commit although a batch was refused: only its future knows."""
 
-    async def broken(self: KafkaTransactions, producer: AIOKafkaProducer, outputs: Sequence[Output], positions: Positions, group: str) -> Ends:
-        placed = await self._placement.placed(producer, outputs)
-        await producer.begin_transaction()
-        sent: list[Any] = []
-        for partition, records in placed.items():
-            await append_batches(producer, partition, records, sent)
-        results = await asyncio.gather(*(future for _, _, future in sent), return_exceptions=True)
-        offsets = {KafkaTopicPartition(*key): OffsetAndMetadata(value.offset, "") for key, value in positions.items()}
-        await producer.send_offsets_to_transaction(offsets, group)
-        await producer.commit_transaction()
-        return {partition: getattr(result, "offset", 0) + count for (partition, count, _), result in zip(sent, results, strict=True)}
+    async def broken(self: KafkaTransactions, producer: TransactionalProducer, outputs: Sequence[Output], positions: Positions, group: str) -> Ends:
+        ends: dict[TopicPartition, int] = {}
+        for partition, records in (await self._placement.placed(producer, outputs)).items():
+            with suppress(BatchFailed):
+                ends |= await producer.produce([(partition, batch) for batch in batches_of(producer, records)])
+        await producer.send_offsets({key: (value.offset, "") for key, value in positions.items()}, group)
+        await producer.commit()
+        return ends
 
     _replace(KafkaTransactions, _commit=broken)
 

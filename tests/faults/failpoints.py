@@ -6,11 +6,10 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Collection, Mapping
-from typing import Any, Final
-
-from aiokafka import AIOKafkaProducer
+from typing import Final
 
 from pipeline.model.record import TopicPartition
+from pipeline.runtime.brokers.kafka_transactional_producer import TransactionalProducer
 from pipeline.runtime.dedup_state import DedupState
 from pipeline.runtime.partitions import PartitionHost
 
@@ -30,49 +29,49 @@ def _exit_at(number: int) -> Callable[[], None]:
 
 def after_produce(number: int) -> None:
     """All records are stored, the offsets are not part of the transaction yet."""
-    point, send_offsets = _exit_at(number), AIOKafkaProducer.send_offsets_to_transaction
+    point, send_offsets = _exit_at(number), TransactionalProducer.send_offsets
 
-    async def wrapped(self: AIOKafkaProducer, *arguments: Any) -> None:  # noqa: ANN401 (aiokafka's)
+    async def wrapped(self: TransactionalProducer, positions: Mapping[TopicPartition, tuple[int, str]], group: str) -> None:
         point()
-        await send_offsets(self, *arguments)
+        await send_offsets(self, positions, group)
 
-    AIOKafkaProducer.send_offsets_to_transaction = wrapped
+    TransactionalProducer.send_offsets = wrapped  # type: ignore[method-assign]  # a failpoint
 
 
 def after_offsets(number: int) -> None:
     """Records and offsets are part of the transaction; EndTxn is not sent."""
-    point, commit = _exit_at(number), AIOKafkaProducer.commit_transaction
+    point, commit = _exit_at(number), TransactionalProducer.commit
 
-    async def wrapped(self: AIOKafkaProducer) -> None:
+    async def wrapped(self: TransactionalProducer) -> None:
         point()
         await commit(self)
 
-    AIOKafkaProducer.commit_transaction = wrapped
+    TransactionalProducer.commit = wrapped  # type: ignore[method-assign]  # a failpoint
 
 
 def during_end(number: int) -> None:
     """EndTxn is on its way, its answer is not here."""
-    point, commit = _exit_at(number), AIOKafkaProducer.commit_transaction
+    point, commit = _exit_at(number), TransactionalProducer.commit
 
-    async def wrapped(self: AIOKafkaProducer) -> None:
+    async def wrapped(self: TransactionalProducer) -> None:
         committing = asyncio.ensure_future(commit(self))
         for _ in range(3):
             await asyncio.sleep(0)
         point()
         await committing
 
-    AIOKafkaProducer.commit_transaction = wrapped
+    TransactionalProducer.commit = wrapped  # type: ignore[method-assign]  # a failpoint
 
 
 def after_end(number: int) -> None:
     """The transaction is committed; the local state does not know yet."""
-    point, commit = _exit_at(number), AIOKafkaProducer.commit_transaction
+    point, commit = _exit_at(number), TransactionalProducer.commit
 
-    async def wrapped(self: AIOKafkaProducer) -> None:
+    async def wrapped(self: TransactionalProducer) -> None:
         await commit(self)
         point()
 
-    AIOKafkaProducer.commit_transaction = wrapped
+    TransactionalProducer.commit = wrapped  # type: ignore[method-assign]  # a failpoint
 
 
 def after_flush(number: int) -> None:

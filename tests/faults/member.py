@@ -16,16 +16,14 @@ import sys
 import time
 import zlib
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
-
-from aiokafka import AIOKafkaProducer
 
 from pipeline.dedup import create_dedup
 from pipeline.model.outcomes import Emit, Emits, Outcome
 from pipeline.model.record import Message, TopicPartition
 from pipeline.runtime.brokers.kafka import KafkaBroker
+from pipeline.runtime.brokers.kafka_transactional_producer import TransactionalProducer
 from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.dedup_state import DedupState
 from pipeline.runtime.judgement import Plan
@@ -87,13 +85,13 @@ def _jump(kind: str) -> None:
 
 def _slow_offsets(seconds: float) -> None:
     """Let time pass between the records of a transaction and its offsets."""
-    send_offsets = AIOKafkaProducer.send_offsets_to_transaction
+    send_offsets = TransactionalProducer.send_offsets
 
-    async def slow(self: AIOKafkaProducer, *arguments: Any) -> None:  # noqa: ANN401 (aiokafka's)
+    async def slow(self: TransactionalProducer, positions: Mapping[TopicPartition, tuple[int, str]], group: str) -> None:
         await asyncio.sleep(seconds)
-        await send_offsets(self, *arguments)
+        await send_offsets(self, positions, group)
 
-    AIOKafkaProducer.send_offsets_to_transaction = slow
+    TransactionalProducer.send_offsets = slow  # type: ignore[method-assign]  # as a slow network would
 
 
 def _blocking_once(seconds: float) -> Callable[[Message], Outcome | None]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Collection, Iterator, Sequence
+from typing import Any, Final, Protocol
 
 from aiokafka import AIOKafkaProducer
 
@@ -20,13 +20,25 @@ STOP_SECONDS: Final = 3.0
 CUT_SECONDS: Final = 0.5
 
 
+class Batches(Protocol):
+    """What makes batches, and knows topics: a producer, aiokafka's or our own."""
+
+    def create_batch(self) -> Any:  # noqa: ANN401 (aiokafka ships without types)
+        """Make an empty batch."""
+        ...
+
+    async def partitions_for(self, topic: str) -> Collection[int]:
+        """Give the partitions of a topic."""
+        ...
+
+
 class Placement:
     """Says which partition a record goes to; partition counts are pinned for the life of the producer."""
 
     def __init__(self) -> None:
         self._partitions: dict[str, int] = {}
 
-    async def placed(self, producer: AIOKafkaProducer, outputs: Sequence[Output]) -> dict[TopicPartition, list[Output]]:
+    async def placed(self, producer: Batches, outputs: Sequence[Output]) -> dict[TopicPartition, list[Output]]:
         """Sort records by partition.
 
         Args:
@@ -48,27 +60,42 @@ class Placement:
         return {TopicPartition(*place): records for place, records in placed.items()}
 
 
-async def append_batches(
-    producer: AIOKafkaProducer, partition: TopicPartition, records: Sequence[Output], sent: list[tuple[TopicPartition, int, Awaitable[Any]]]
-) -> None:
-    """Hand records of one partition to a producer as whole batches.
+def batches_of(producer: Batches, records: Sequence[Output]) -> Iterator[Any]:
+    """Pack records of one partition into whole batches.
 
     Args:
-        producer: A started producer, inside a transaction where it is transactional.
-        partition: Where they go.
+        producer: Makes them.
         records: The records in order.
-        sent: Gets partition, number of records and future of each batch.
+
+    Yields:
+        Closed batches in order.
     """
     builder = producer.create_batch()
     append = builder.append
     for _, key, value, headers, _ in records:
         if append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
-            sent.append((partition, builder.record_count(), await _send(producer, builder, partition)))
+            yield builder
             builder = producer.create_batch()
             append = builder.append
             append(timestamp=None, key=key, value=value, headers=list(headers))
     builder.close()
-    sent.append((partition, builder.record_count(), await _send(producer, builder, partition)))
+    yield builder
+
+
+async def append_batches(
+    producer: AIOKafkaProducer, partition: TopicPartition, records: Sequence[Output], sent: list[tuple[TopicPartition, int, Awaitable[Any]]]
+) -> None:
+    """Hand records of one partition to aiokafka's producer as whole batches.
+
+    Args:
+        producer: A started producer.
+        partition: Where they go.
+        records: The records in order.
+        sent: Gets partition, number of records and future of each batch.
+    """
+    for batch in batches_of(producer, records):
+        future = await _send(producer, batch, partition)
+        sent.append((partition, batch.record_count(), future))
 
 
 async def _send(producer: AIOKafkaProducer, builder: Any, partition: TopicPartition) -> asyncio.Future[Any]:  # noqa: ANN401 (aiokafka's batch builder)
