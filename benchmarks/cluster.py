@@ -182,12 +182,11 @@ class Running:
         if self.process.returncode is not None:
             raise RuntimeError(f"a process ended with status {self.process.returncode}: {self._log.read_text(encoding='utf-8')[-1500:]}")
         text = await asyncio.to_thread(_get, f"http://127.0.0.1:{self.port}/metrics")
-        times = self._psutil.cpu_times()
         records = _sum(text, r"^headrace_records_in_total\{.*\} (\S+)$")
         transactions = _sum(text, r'^headrace_transactions_total\{.*outcome="committed".*\} (\S+)$')
         loop = asyncio.get_running_loop()
         return Usage(
-            times.user + times.system, records, transactions, self._psutil.memory_info().rss, loop.time(), len(self._psutil.net_connections())
+            seconds_of(self._psutil.pid), records, transactions, self._psutil.memory_info().rss, loop.time(), len(self._psutil.net_connections())
         )
 
     async def is_ready(self) -> bool:
@@ -260,6 +259,12 @@ def _get(address: str) -> str:
 
 def _sum(text: str, pattern: str) -> int:
     return int(sum(float(value) for value in re.findall(pattern, text, re.MULTILINE)))
+
+
+def seconds_of(pid: int) -> float:
+    """Read the CPU time that a process has used, in seconds."""
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def rounded(figures: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import Any, Final
 import orjson
 import uvloop
 
-from benchmarks.cluster import Cluster, Running, cluster, rounded, running, shop_bodies
+from benchmarks.cluster import Cluster, Running, cluster, rounded, running, seconds_of, shop_bodies
 from pipeline.app.demo_workspace import RECEIVER, SECRET
 from pipeline.model.workspace import Workspace
 
@@ -108,7 +108,7 @@ async def measure(topology: str, rate: float, seconds: float) -> dict[str, Any]:
         seconds: How long, after five seconds to get warm.
 
     Returns:
-        Latency in milliseconds, what arrived, transactions a second and CPU by process.
+        Latency in milliseconds, what arrived; CPU of all our processes and of the broker for each event; transactions a second and cores by process.
     """
     arrived: dict[str, float] = {}
     answered: dict[str, float] = {}
@@ -125,15 +125,19 @@ async def measure(topology: str, rate: float, seconds: float) -> dict[str, Any]:
         await _ready(processes)
         await _send(processes[0].port, bodies[:warm], rate, answered)
         answered.clear()
+        broker = -seconds_of(ready.pid)
         before = [await process.usage() for process in processes]
         await _send(processes[0].port, bodies[warm:], rate, answered)
         after = [await process.usage() for process in processes]
+        broker += seconds_of(ready.pid)
         deadline = time.monotonic() + LATE_SECONDS
         while not answered.keys() <= arrived.keys() and time.monotonic() < deadline:  # noqa: ASYNC110 (the receiver only notes)
             await asyncio.sleep(0.1)
     server.close()
     took = sorted((arrived[name] - at) * 1000 for name, at in answered.items() if name in arrived)
     wall = after[0].wall - before[0].wall
+    used = {name[0]: late.seconds - early.seconds for name, early, late in zip(names, before, after, strict=True)}
+    commits = {name[0]: late.transactions - early.transactions for name, early, late in zip(names, before, after, strict=True)}
     return rounded(
         {
             "topology": topology,
@@ -142,8 +146,10 @@ async def measure(topology: str, rate: float, seconds: float) -> dict[str, Any]:
             "not_arrived_in_time": len(answered) - len(took),
             "p50_ms": statistics.median(took),
             "p99_ms": took[int(len(took) * 0.99)],
-            "transactions_per_second": sum(late.transactions - early.transactions for early, late in zip(before, after, strict=True)) / wall,
-            "cores": {name[0]: round((late.seconds - early.seconds) / wall, 2) for name, early, late in zip(names, before, after, strict=True)},
+            "cpu_us_an_event": sum(used.values()) * 1e6 / len(answered),
+            "cpu_us_an_event_in_the_broker": broker * 1e6 / len(answered),
+            "transactions_per_second": {name: round(count / wall, 1) for name, count in commits.items() if name != "collector"},
+            "cores": {name: round(seconds / wall, 2) for name, seconds in used.items()} | {"broker": round(broker / wall, 2)},
         }
     )
 
