@@ -21,6 +21,7 @@ from pipeline.ports.broker import Blocked, BrokerError, Position, RecordRefused,
 from pipeline.ports.clock import Clock
 from pipeline.ports.http import Answer, HttpClient
 from pipeline.ports.metrics import Metrics
+from pipeline.runtime.cadence import DELIVER_SHARE, rest_after
 from pipeline.runtime.delivery_anew import renew
 from pipeline.runtime.delivery_entry import Entry, rank_of
 from pipeline.runtime.delivery_lane import DeliveryLane
@@ -364,9 +365,12 @@ class DeliverWorker:
             if self._unfinished and not self._stopping:
                 await self._wait(self._quiet, self._interval)
             self._changed.clear()
+            began = self._clock.monotonic()
             await self._commit()
             if self._stopping:
                 return
+            if rest := rest_after(self._clock.monotonic() - began, share=DELIVER_SHARE, most=self._interval / 2):
+                await self._clock.sleep(rest)
 
     async def _commit(self) -> None:
         window = self._window

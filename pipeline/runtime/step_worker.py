@@ -15,7 +15,7 @@ from pipeline.ports.broker import Blocked, BrokerError, Fenced, Position, Record
 from pipeline.ports.clock import Clock
 from pipeline.ports.metrics import Metrics
 from pipeline.runtime.breaker import Breaker
-from pipeline.runtime.cadence import is_due
+from pipeline.runtime.cadence import STEPS_REST_SECONDS, STEPS_SHARE, is_due, rest_after
 from pipeline.runtime.counting import count_transaction
 from pipeline.runtime.expiry import expired_ranges, pass_over
 from pipeline.runtime.inbox import Inbox, InboxClosedError
@@ -124,6 +124,7 @@ class StepWorker:
         self._deceived_at = -1
         self._done = -1
         self._waits_for = ""
+        self._rests_until = 0.0
 
     def standing(self) -> Standing:
         """Say how far it is; what it waits for on purpose is a version of the configuration."""
@@ -176,11 +177,13 @@ class StepWorker:
             judge(records, plan, judged, at_ms=self._clock.now_ms(), refused=self._suspicion.guilty)
             last = records[-1]
             count += len(records)
-            elapsed = self._clock.monotonic() - started
-            if most is not None or is_due(waiting_bytes=inbox.size, written_bytes=judged.bytes, elapsed=elapsed, interval=self._interval):
+            if most is not None or self._is_due(judged, inbox, started):
                 break
             await asyncio.sleep(0)
-            records = await inbox.take(SLICE_BYTES, 0)
+            try:
+                records = await inbox.take(SLICE_BYTES, max(0.0, self._rests_until - self._clock.monotonic()))
+            except InboxClosedError:
+                break  # what was judged until now is committed
             if not records:
                 break
         self._note(plan.version, judged)
@@ -194,6 +197,11 @@ class StepWorker:
         self._suspicion.committed(last.offset + 1)
         self._metrics.observe("headrace_transaction_seconds", self._clock.monotonic() - started, processor=self._processor)
         count_transaction(self._metrics, self._processor, judged.tally, last, self._clock.now_ms())
+
+    def _is_due(self, judged: Judged, inbox: Inbox, started: float) -> bool:
+        now = self._clock.monotonic()
+        rest = 0.0 if inbox.closed else self._rests_until - now
+        return is_due(waiting_bytes=inbox.size, written_bytes=judged.bytes, elapsed=now - started, interval=self._interval, rest=rest)
 
     def _note(self, version: int, judged: Judged) -> None:
         if judged.crashes:
@@ -241,12 +249,15 @@ class StepWorker:
         number = self._partition.partition
         value = ledger_value(judged.tally, processor=self._processor, topic=topic, partition=number, start=first, end=end, at_ms=self._clock.now_ms())
         outputs.append(Output(self._ledger_topic, ledger_key(self._processor, topic, number), value))
+        began = self._clock.monotonic()
         try:
             ends = await self._transactions.commit(outputs, {self._partition: Position(end, self._breaker.remembered())}, self._group)
         except BrokerError as error:
             self._metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome=_outcome(error))
             raise
         self._done = end
+        ended = self._clock.monotonic()
+        self._rests_until = ended + rest_after(ended - began, share=STEPS_SHARE, most=STEPS_REST_SECONDS)
         self._metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome="committed")
         if self._state is not None:
             self._state.committed(ends)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.runtime.cadence import STRETCH_MOST, TRANSACTION_BYTES, interval_under, is_due
+from pipeline.runtime.cadence import STRETCH_MOST, TRANSACTION_BYTES, interval_under, is_due, rest_after
 from pipeline.runtime.inbox import INBOX_BYTES
 
 
@@ -15,6 +15,22 @@ def test_nothing_waits_for_nothing() -> None:
     assert is_due(waiting_bytes=0, written_bytes=1, elapsed=0, interval=0.1)
     assert not is_due(waiting_bytes=1, written_bytes=1, elapsed=0.1, interval=0.1)
     assert is_due(waiting_bytes=1, written_bytes=1, elapsed=0.11, interval=0.1)
+
+
+def test_records_gather_while_it_rests() -> None:
+    """Until the rest after the last transaction is over a dry input ends none; its interval and its bytes still do."""
+    assert not is_due(waiting_bytes=0, written_bytes=1, elapsed=0.01, interval=0.1, rest=0.001)
+    assert is_due(waiting_bytes=0, written_bytes=1, elapsed=0.01, interval=0.1, rest=0.0)
+    assert is_due(waiting_bytes=0, written_bytes=1, elapsed=0.11, interval=0.1, rest=0.001)
+    assert is_due(waiting_bytes=0, written_bytes=TRANSACTION_BYTES + 1, elapsed=0, interval=0.1, rest=0.001)
+
+
+def test_a_rest_is_as_long_as_commits_are_slow() -> None:
+    """At a share of a half it is as long as the commit, at a quarter three times as long, and never longer than the most."""
+    assert pytest.approx(0.010) == rest_after(0.010, share=0.5, most=0.025)
+    assert pytest.approx(0.024) == rest_after(0.008, share=0.25, most=0.025)
+    assert pytest.approx(0.025) == rest_after(0.200, share=0.5, most=0.025)
+    assert pytest.approx(0) == rest_after(0.0, share=0.5, most=0.025)
 
 
 def test_a_backlog_makes_transactions_longer() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from pipeline.model.outcomes import Outcome
 from pipeline.model.record import Message, Output, Record, TopicPartition
 from pipeline.ports.broker import BrokerError, Fenced, Position, RecordRefused, Uncertain
+from pipeline.runtime import step_worker
 from pipeline.runtime.breaker import CRASHES_MOST, BreakerError
 from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.judgement import Plan
@@ -29,6 +30,7 @@ class Bench:
 
     Attributes:
         log: What the worker did to the outside, in order.
+        takes_ms: How long a commit takes.
         commits: Outputs and offset of each commit.
         failure: What the next commit raises.
     """
@@ -36,6 +38,7 @@ class Bench:
     def __init__(self, suspicion: Suspicion | None = None) -> None:
         self.log: list[str] = []
         self.refuses = b""
+        self.takes_ms = 0
         self.commits: list[tuple[list[Output], Position]] = []
         self.failure: BrokerError | None = None
         self.plan = a_plan(1)
@@ -66,6 +69,7 @@ class Bench:
             raise self.failure
         if self.refuses and any(self.refuses in (output.value or b"") and output.topic == "test.out" for output in outputs):
             raise RecordRefused("test.out takes no such record")
+        self.clock.move(self.clock.now_ms() + self.takes_ms)
         self.log.append("commit")
         self.commits.append((list(outputs), positions[PARTITION]))
         return {TopicPartition("test.changelog", 2): 10 * len(self.commits)}
@@ -329,3 +333,38 @@ async def test_a_refused_record_is_found_and_ends_as_a_dead_letter() -> None:
         if not failed:
             break
     assert [f"test.{'dead.filter' if number == 5 else 'out'} m-{number}" for number in range(8)] == ended
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Let the worker work until something holds."""
+    while not holds():  # noqa: ASYNC110 (the worker tells nobody)
+        await asyncio.sleep(0)
+
+
+async def test_what_comes_while_it_rests_goes_into_one_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a commit of ten seconds it rests as long: what comes meanwhile is judged at once and committed together, here by the hand-over."""
+    monkeypatch.setattr(step_worker, "STEPS_REST_SECONDS", 3600.0)
+    bench = Bench()
+    judged: list[str] = []
+    bench.plan = a_plan(1, lambda message: judged.append(message.body["messageId"]))
+    bench.takes_ms = 10_000
+    async with bench.running(*some(1)) as (_, inbox):
+        await until(lambda: bool(bench.commits))
+        for number in (1, 2):
+            inbox.put(some(1, number))
+            await until(lambda: f"m-{number}" in judged)  # noqa: B023 (waited for here)
+        assert [1] == [position.offset for _, position in bench.commits]
+    assert [1, 3] == [position.offset for _, position in bench.commits]
+
+
+async def test_a_single_event_is_committed_at_once_after_a_silence() -> None:
+    """The rest counts from the last commit: when it is over, nothing waits for anything."""
+    bench = Bench()
+    bench.takes_ms = 10_000
+    async with bench.running(*some(1)) as (_, inbox):
+        await until(lambda: bool(bench.commits))
+        bench.clock.move(bench.clock.now_ms() + 10_000)
+        inbox.put(some(1, 1))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert [1, 2] == [position.offset for _, position in bench.commits]
