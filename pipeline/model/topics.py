@@ -70,7 +70,12 @@ TOPICS: Final[tuple[Topic, ...]] = (
     Topic("requests.{destination}.replay", "as raw", "items of replay jobs, sent with spare capacity only", retention_bytes=1024**3),
     Topic("routed.{storage}.replay", "as raw", "events of replay jobs for a store, which adds those that it lacks", retention_ms=3 * _DAY),
     Topic("retry.{delay}", "destination and key", "the same item with attempt, first_attempt and not_before", retention_ms=_DAY),
-    Topic("deliveries", "message id", "one record for each attempt: status, latency, reason, first 1 KB of the answer", retention_ms=7 * _DAY),
+    Topic(
+        "deliveries",
+        "message id (beside its request)",
+        "one record for each attempt: status, latency, reason, first 1 KB of the answer",
+        retention_ms=7 * _DAY,
+    ),
     Topic("ledger", "processor and input partition", "what one transaction did, in numbers", partitions=1, retention_ms=30 * _DAY),
     Topic(
         "dead.{processor}",

@@ -100,7 +100,8 @@ class Written:
             answer_text: The first of the answer's body, redacted.
         """
         value = delivery_value(headers, answer, outcome=outcome, reason=reason, attempt=attempt, at_ms=at_ms, answer_text=answer_text)
-        self.outputs.append(Output(self._topics.deliveries, headers.get(names.MESSAGE_ID), value))
+        # Beside its request, not by its key: a transaction costs the broker as much as it touches partitions.
+        self.outputs.append(Output(self._topics.deliveries, headers.get(names.MESSAGE_ID), value, (), self._partition))
         self.tally.lanes["deliveries"] += 1
         self.tally.attempt(answer.status, answer.latency_ms)
         self.latencies.append(answer.latency_ms / 1000)

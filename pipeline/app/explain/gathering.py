@@ -225,8 +225,8 @@ class Gathering:
         if not count:
             return
         mapping = header(request, names.MAPPING)
-        partition = partition_of(evidence.message_id.encode(), count)
         message_id = evidence.message_id.encode()
+        partition = request.partition % count  # tries are written beside their request
 
         def matches(record: Record) -> bool:
             if record.key != message_id:
