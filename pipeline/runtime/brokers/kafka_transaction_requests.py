@@ -9,6 +9,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import Any, Final
 
+from aiokafka.errors import IncompatibleBrokerVersion
 from aiokafka.protocol.api import Request, RequestStruct, Response, ResponseHeader_v0
 from aiokafka.protocol.types import (
     Boolean,
@@ -208,8 +209,14 @@ class _Exactly(Request[RequestStruct]):  # type: ignore[misc]  # aiokafka ships 
         return self._request
 
     def prepare(self, versions: dict[int, tuple[int, int]]) -> RequestStruct:
-        """Give the request; that the broker knows the version is known from its features."""
-        del versions
+        """Give the request, where the broker knows its version.
+
+        Raises:
+            IncompatibleBrokerVersion: It does not.
+        """
+        _, newest = versions.get(self._request.API_KEY, (0, -1))
+        if newest < self._request.API_VERSION:
+            raise IncompatibleBrokerVersion(type(self._request).__name__)
         return self._request
 
 

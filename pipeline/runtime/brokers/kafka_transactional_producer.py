@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka.client import AIOKafkaClient, CoordinationType
-from aiokafka.errors import KafkaError, ProducerFenced, for_code
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, ProducerFenced, for_code
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import (
@@ -89,8 +89,9 @@ class TransactionalProducer:
             KafkaError: The broker refuses it; names why.
         """
         await self._client.bootstrap()
-        features = await self._client.send(self._client.get_random_node(), requests.ask_features())
-        self._implicit = requests.transaction_level(features) >= IMPLICIT_LEVEL
+        with suppress(IncompatibleBrokerVersion):  # a broker without features has the oldest transactions
+            features = await self._client.send(self._client.get_random_node(), requests.ask_features())
+            self._implicit = requests.transaction_level(features) >= IMPLICIT_LEVEL
         answer = await self._ask(CoordinationType.TRANSACTION, self._id, lambda: InitProducerIdRequest(self._id, self._timeout_ms), _own_code)
         self._producer_id, self._epoch = answer.producer_id, answer.producer_epoch
 

@@ -17,7 +17,7 @@ from pipeline.runtime.brokers.kafka_transaction_requests import transaction_leve
 from pipeline.runtime.brokers.kafka_transactional_producer import BatchFailed, TransactionalProducer
 
 PLACE = TopicPartition("test.out", 0)
-PRODUCE, INIT, ADD_PARTITIONS, ADD_OFFSETS, END, OFFSETS = 0, 22, 24, 25, 26, 28
+PRODUCE, FEATURES_OF, INIT, ADD_PARTITIONS, ADD_OFFSETS, END, OFFSETS = 0, 18, 22, 24, 25, 26, 28
 FEATURES = CompactArray(("name", CompactString("utf-8")), ("most", Int16), ("least", Int16), ("tags", TaggedFields))
 
 
@@ -29,12 +29,13 @@ class Client:
         codes: Error codes to answer a request with, one after the other, by the number of the request.
 
     Attributes:
-        asked: Numbers of the requests in order.
+        newest: Newest version that it knows of each request.
         sent: The requests in order.
         lookups: How often a coordinator was looked up.
     """
 
     def __init__(self, level: int, codes: dict[int, list[int]]) -> None:
+        self.newest = {PRODUCE: 12, FEATURES_OF: 4, INIT: 6, ADD_PARTITIONS: 5, ADD_OFFSETS: 4, END: 5, OFFSETS: 5}
         self._level = level
         self._codes = codes
         self.sent: list[Any] = []
@@ -70,8 +71,8 @@ class Client:
 
     async def send(self, _node: int, request: Any) -> Any:  # noqa: ANN401 (aiokafka's)
         """Answer."""
-        built = request.prepare(dict.fromkeys((PRODUCE, INIT, ADD_PARTITIONS, ADD_OFFSETS, END, OFFSETS), (0, 8)))
-        if built.API_KEY == 18:
+        built = request.prepare({number: (0, newest) for number, newest in self.newest.items()})
+        if built.API_KEY == FEATURES_OF:
             features = FEATURES.encode([("metadata.version", 29, 1, {}), ("transaction.version", self._level, 0, {})])
             return SimpleNamespace(tags={2: features})
         self.sent.append(built)
@@ -128,6 +129,15 @@ async def test_three_requests_where_the_broker_adds_what_is_written(made: Made) 
 async def test_five_requests_elsewhere(made: Made) -> None:
     """Before Kafka 4.0 partitions and group are added first."""
     producer, client = made(1)
+    await producer.start()
+    await transact(producer)
+    assert [INIT, ADD_PARTITIONS, PRODUCE, ADD_OFFSETS, OFFSETS, END] == client.asked
+
+
+async def test_a_broker_without_features_has_the_oldest_transactions(made: Made) -> None:
+    """It is not even asked for them: it would not understand."""
+    producer, client = made(2)
+    client.newest[FEATURES_OF] = 2
     await producer.start()
     await transact(producer)
     assert [INIT, ADD_PARTITIONS, PRODUCE, ADD_OFFSETS, OFFSETS, END] == client.asked
