@@ -120,7 +120,7 @@ def failure_ignored() -> None:
         ends: dict[TopicPartition, int] = {}
         for partition, records in (await self._placement.placed(producer, outputs)).items():
             with suppress(BatchFailed):
-                ends |= await producer.produce([(partition, batch) for batch in batches_of(producer, records)])
+                ends |= await producer.produce([(partition, batch) for batch in batches_of(producer.create_batch, records)])
         await producer.send_offsets({key: (value.offset, "") for key, value in positions.items()}, group)
         await producer.commit()
         return ends

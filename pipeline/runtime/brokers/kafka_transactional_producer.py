@@ -100,9 +100,13 @@ class TransactionalProducer:
         partitions: Collection[int] = await self._client._wait_on_metadata(topic)  # noqa: SLF001 (what aiokafka's own producer asks)
         return partitions
 
-    def create_batch(self) -> BatchBuilder:
-        """Make an empty batch."""
-        return BatchBuilder(BATCH_BYTES, DefaultRecordBatch.CODEC_ZSTD, is_transactional=True)
+    def create_batch(self, *, packed: bool = True) -> BatchBuilder:
+        """Make an empty batch.
+
+        Args:
+            packed: Whether it will be compressed.
+        """
+        return BatchBuilder(BATCH_BYTES, DefaultRecordBatch.CODEC_ZSTD if packed else 0, is_transactional=True)
 
     async def produce(self, batches: Sequence[tuple[TopicPartition, BatchBuilder]]) -> Mapping[TopicPartition, int]:
         """Write batches and wait until all are stored.

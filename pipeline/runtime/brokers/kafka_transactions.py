@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from aiokafka.errors import (
@@ -20,7 +21,7 @@ from aiokafka.errors import (
 
 from pipeline.model.record import Output, TopicPartition
 from pipeline.ports.broker import Blocked, BrokerError, Fenced, Position, RecordRefused, Uncertain
-from pipeline.runtime.brokers.kafka_batches import RECORDS_MOST, Placement, batches_of
+from pipeline.runtime.brokers.kafka_batches import RECORDS_MOST, Placement, batches_of, worth_packing
 from pipeline.runtime.brokers.kafka_topics import Pins, marked
 from pipeline.runtime.brokers.kafka_transactional_producer import BatchFailed, TransactionalProducer
 
@@ -111,7 +112,11 @@ class KafkaTransactions:
         self, producer: TransactionalProducer, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str
     ) -> Mapping[TopicPartition, int]:
         placed = await self._placement.placed(producer, outputs)
-        batches = [(partition, batch) for partition, records in placed.items() for batch in batches_of(producer, records)]
+        batches = [
+            (partition, batch)
+            for partition, records in placed.items()
+            for batch in batches_of(partial(producer.create_batch, packed=worth_packing(records)), records)
+        ]
         try:
             ends = await producer.produce(batches)
         except BatchFailed:

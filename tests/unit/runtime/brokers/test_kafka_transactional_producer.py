@@ -107,7 +107,7 @@ async def a_producer(monkeypatch: pytest.MonkeyPatch) -> Made:
 
 async def write(producer: TransactionalProducer, count: int = 1) -> int:
     """Write records to a partition in one batch each; gives the offset after the last."""
-    batches = [(PLACE, batch) for _ in range(count) for batch in batches_of(producer, [Output("test.out", None, b"v", (), 0)])]
+    batches = [(PLACE, batch) for _ in range(count) for batch in batches_of(producer.create_batch, [Output("test.out", None, b"v", (), 0)])]
     return (await producer.produce(batches))[PLACE]
 
 

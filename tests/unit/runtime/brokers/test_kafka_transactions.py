@@ -33,8 +33,9 @@ class Producer:
         """Give one partition."""
         return {0}
 
-    def create_batch(self) -> Any:  # noqa: ANN401 (aiokafka's batch builder)
+    def create_batch(self, *, packed: bool) -> Any:  # noqa: ANN401 (aiokafka's batch builder)
         """Give a builder that takes everything."""
+        assert not packed
         return _Builder()
 
     async def produce(self, _batches: Sequence[object]) -> Mapping[TopicPartition, int]:
