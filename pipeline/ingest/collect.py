@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from itertools import repeat
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, Protocol
 
 from pipeline.ingest import credentials, refusals
@@ -12,7 +13,7 @@ from pipeline.ingest.body import parsed, plain
 from pipeline.ingest.completion import Envelope, Sender, envelope_of
 from pipeline.ingest.dead_letters import dead_letter
 from pipeline.ingest.endpoints import Endpoint
-from pipeline.ingest.judgement import Fault
+from pipeline.ingest.judgement import NOT_AN_OBJECT, Fault
 from pipeline.ingest.oauth import NO_TOKEN, Token
 from pipeline.ingest.origins import origin_allowed
 from pipeline.ingest.pixel import pixel_event
@@ -20,13 +21,13 @@ from pipeline.ingest.records import Check, Maker, Origin
 from pipeline.ingest.refusals import Refused
 from pipeline.ingest.write_keys import Holder, WriteKeys, first
 from pipeline.model import headers, json_text, limits, odd_json
-from pipeline.model.odd_json import Settled
+from pipeline.model.odd_json import Place, Settled
 from pipeline.model.record import Output
-from pipeline.model.topics import topic_name
 from pipeline.model.workspace import Source, Workspace
 
 _CRASHED: Final = Fault("crashed", "The collector failed on this body: a bug of ours.")
-_PLAIN: Final = Settled(None, {}, ())
+_NOTHING: Final[Mapping[tuple[str, str], int]] = MappingProxyType({})
+_NO_ENVELOPE: Final = Envelope()
 
 
 class RequestHeaders(Protocol):
@@ -80,7 +81,7 @@ class Accepted(NamedTuple):
     outputs: list[Output]
     size: int
     counts: Mapping[tuple[str, str], int]
-    replaced: Mapping[tuple[str, str], int] = {}
+    replaced: Mapping[tuple[str, str], int] = _NOTHING
     key: Holder | None = None
     results: list[Result] | None = None
 
@@ -128,12 +129,19 @@ def crashed(request: Request, workspace: Workspace) -> Accepted:
     return Accepted([letter], len(letter.value or b""), {("", "dead"): 1})
 
 
-def _maker(request: Request, envelope: Envelope, workspace: Workspace, replaced: Settled = _PLAIN) -> Maker:
+def _maker(request: Request, envelope: Envelope, workspace: Workspace, replaced: tuple[Place, ...] = ()) -> Maker:
     browser = request.endpoint.takes == "pixel" or request.headers.get("origin") is not None
     user_agent = request.headers.get("user-agent") if browser else None
-    sender = Sender(browser, request.ip, user_agent or "")
-    topic = topic_name(workspace.name, "raw")
-    return Maker(request.endpoint.call, envelope, sender, request.received_at, request.unique, workspace, topic, request.check, replaced)
+    return Maker(
+        call=request.endpoint.call,
+        envelope=envelope,
+        sender=Sender(browser, request.ip, user_agent or ""),
+        received_at=request.received_at,
+        unique=request.unique,
+        workspace=workspace,
+        check=request.check,
+        replaced=replaced,
+    )
 
 
 def _source(request: Request, holder: Holder | None, workspace: Workspace) -> Source | Refused:
@@ -157,16 +165,17 @@ def _source(request: Request, holder: Holder | None, workspace: Workspace) -> So
 def _header_holder(request: Request, keys: WriteKeys) -> Holder | None:
     if request.token.state == "valid":
         return Holder(request.token.source, "")
-    sent = request.headers
-    return first(keys.of_header(sent.get("authorization")), keys.of(sent.get("x-write-key")))
+    holder = keys.of_header(request.headers.get("authorization"))
+    if holder is not None and holder.enabled:
+        return holder
+    return first(holder, keys.of(request.headers.get("x-write-key")))
 
 
 def _single(request: Request, item: Any, keys: WriteKeys, workspace: Workspace, *, odd: bool) -> Accepted | Refused:  # noqa: ANN401 (JSON)
     if not isinstance(item, dict):
         return refusals.NOT_AN_OBJECT
-    replaced = _PLAIN
-    if odd:
-        replaced = odd_json.settle(item)
+    replaced = odd_json.settle(item) if odd else None
+    if replaced is not None:
         item = replaced.value
     named = item.pop("writeKey", None)
     holder = _header_holder(request, keys)
@@ -175,12 +184,13 @@ def _single(request: Request, item: Any, keys: WriteKeys, workspace: Workspace, 
     source = _source(request, holder, workspace)
     if isinstance(source, Refused):
         return source
-    maker = _maker(request, Envelope(sent_at=request.headers.get("sentat") or ""), workspace)
-    record = maker.record(item, 0, source, maker.origin(source.id), replaced)
+    sent_at = request.headers.get("sentat")
+    maker = _maker(request, Envelope(sent_at=sent_at) if sent_at else _NO_ENVELOPE, workspace)
+    record = maker.record(item, 0, source, maker.origin(source.id), replaced.places if replaced is not None else ())
     if isinstance(record, Fault):
         return Refused(400, record.reason, record.message, source=source.id)
+    counted = {(source.id, name): count for name, count in replaced.counts.items()} if replaced is not None else _NOTHING
     results = [Result(_message_id(record, item), None)] if request.results else None
-    counted = {(source.id, name): count for name, count in replaced.counts.items()}
     return Accepted([record], _size(record), {(source.id, "accepted"): 1}, counted, holder, results)
 
 
@@ -190,7 +200,7 @@ def _batch(request: Request, batch: Any, keys: WriteKeys, workspace: Workspace, 
         return refusals.NOT_A_BATCH
     if len(items) > limits.BATCH_EVENTS:
         return refusals.BATCH_TOO_LONG
-    shared = settled = _PLAIN
+    shared = None
     if odd:
         batch["batch"] = None
         shared = odd_json.settle(batch)
@@ -198,17 +208,18 @@ def _batch(request: Request, batch: Any, keys: WriteKeys, workspace: Workspace, 
     holder = _header_holder(request, keys)
     if holder is None or not holder.enabled:
         holder = first(holder, keys.of(batch.get("writeKey")))
-    gathered = _Gathered(request, _maker(request, envelope_of(batch, request.headers.get("sentat")), workspace, shared))
     found = _sources(request, holder, items, keys, workspace)
     if isinstance(found, Refused):
         return found
+    envelope = envelope_of(batch, request.headers.get("sentat"))
+    gathered = _Gathered(request, _maker(request, envelope, workspace, shared.places if shared is not None else ()))
     for index, (item, source) in enumerate(zip(items, found, strict=False)):
-        if odd:
+        if shared is None:
+            gathered.add(item, index, source)
+        else:
             settled = odd_json.settle(item)
             gathered.add(settled.value, index, source, settled)
-        else:
-            gathered.add(item, index, source, _PLAIN)
-    if shared.counts and gathered.counts:
+    if shared is not None and gathered.counts:
         gathered.count_replaced(next(iter(gathered.counts))[0], shared)
     return Accepted(gathered.outputs, gathered.size, gathered.counts, gathered.replaced, holder, gathered.results)
 
@@ -241,24 +252,30 @@ class _Gathered:
         self.replaced: dict[tuple[str, str], int] = {}
         self.results: list[Result] | None = [] if request.results else None
 
-    def add(self, item: Any, index: int, source: Source | Refused, replaced: Settled) -> None:  # noqa: ANN401 (JSON)
+    def add(self, item: Any, index: int, source: Source | Refused, replaced: Settled | None = None) -> None:  # noqa: ANN401 (JSON)
         """Add an item as its record for `raw`, or as its dead letter."""
-        if item.__class__ is dict:
-            item.pop("writeKey", None)
         source_id = source.source if isinstance(source, Refused) else source.id
         origin = self._origins.get(source_id)
         if origin is None:
             origin = self._origins[source_id] = self._maker.origin(source_id)
-        made = self._maker.made(item, index, source, origin, replaced)
+        if item.__class__ is dict:
+            item.pop("writeKey", None)
+        made: Output | Fault
+        if isinstance(source, Refused):
+            made = Fault("source_disabled" if source.code == "source_disabled" else "unknown_source", source.message)
+        elif item.__class__ is dict:
+            made = self._maker.record(item, index, source, origin, replaced.places if replaced is not None else ())
+        else:
+            made = NOT_AN_OBJECT
         fault = None
         outcome = source_id, "accepted"
         if isinstance(made, Fault):
             fault, outcome = made, (source_id, "dead")
             made = self._maker.letter(item, fault, origin)
         self.outputs.append(made)
-        self.size += _size(made)
+        self.size += len(made.key or b"") + len(made.value or b"")
         self.counts[outcome] = self.counts.get(outcome, 0) + 1
-        if replaced.counts:
+        if replaced is not None:
             self.count_replaced(source_id, replaced)
         if self.results is not None:
             self.results.append(Result(_message_id(made, item), fault))

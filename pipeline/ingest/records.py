@@ -3,58 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from pipeline.ingest.completion import Envelope, Sender, completed, place
 from pipeline.ingest.dead_letters import dead_letter
-from pipeline.ingest.judgement import NOT_AN_OBJECT, Fault, excess_of, fault_of, unwritable_fault
-from pipeline.ingest.refusals import Refused
+from pipeline.ingest.judgement import Fault, excess_of, fault_of, unwritable_fault
 from pipeline.model import headers, ids, json_text
 from pipeline.model.addresses import anonymize_ip
-from pipeline.model.odd_json import Place, Settled
+from pipeline.model.odd_json import Place
 from pipeline.model.record import Output
+from pipeline.model.topics import topic_name
 from pipeline.model.workspace import Source, Workspace
 
 Check = Callable[[bytes, str], Fault | None]
 """What validate would say of a record's value and its source; None where it would let it pass."""
 Origin = tuple[tuple[str, bytes], ...]
-_NOTHING_REPLACED = Settled(None, {}, ())
 
 
-class Maker(NamedTuple):
+class Maker:
     """What is the same for all events of one request.
 
-    Attributes:
+    Args:
         call: Type of an event that names none, or empty.
         envelope: The batch's envelope.
         sender: The client.
         received_at: When the request came, milliseconds since the epoch.
         unique: A text that no other request has.
         workspace: The workspace.
-        topic: Name of the topic `raw`.
         check: Runs validate before the answer, where the client asked for it.
         replaced: What was replaced in the envelope.
     """
 
-    call: str
-    envelope: Envelope
-    sender: Sender
-    received_at: int
-    unique: str
-    workspace: Workspace
-    topic: str
-    check: Check | None = None
-    replaced: Settled = _NOTHING_REPLACED
+    __slots__ = ("_call", "_check", "_envelope", "_received_at", "_replaced", "_sender", "_topic", "_unique", "_workspace")
+
+    def __init__(
+        self,
+        *,
+        call: str,
+        envelope: Envelope,
+        sender: Sender,
+        received_at: int,
+        unique: str,
+        workspace: Workspace,
+        check: Check | None,
+        replaced: tuple[Place, ...],
+    ) -> None:
+        self._call = call
+        self._envelope = envelope
+        self._sender = sender
+        self._received_at = received_at
+        self._unique = unique
+        self._workspace = workspace
+        self._topic = topic_name(workspace.name, "raw")
+        self._check = check
+        self._replaced = replaced
 
     def origin(self, source_id: str) -> Origin:
         """Give the headers of a source's records; those of one request share them."""
-        received_at = (headers.RECEIVED_AT, b"%d" % self.received_at)
+        received_at = (headers.RECEIVED_AT, b"%d" % self._received_at)
         if not source_id:
             return (received_at,)
         # With the version that took it, so that a source which was added a moment ago is not unknown to a stage that has not heard of it yet.
-        return (headers.SOURCE, source_id.encode()), received_at, (headers.CONFIG, b"%d" % self.workspace.version)
+        return (headers.SOURCE, source_id.encode()), received_at, (headers.CONFIG, b"%d" % self._workspace.version)
 
-    def record(self, item: dict[str, Any], index: int, source: Source, origin: Origin, replaced: Settled = _NOTHING_REPLACED) -> Output | Fault:
+    def record(self, item: dict[str, Any], index: int, source: Source, origin: Origin, replaced: tuple[Place, ...] = ()) -> Output | Fault:
         """Make the record of an event, or say what is wrong with it.
 
         Args:
@@ -69,39 +81,33 @@ class Maker(NamedTuple):
         """
         if source.anonymize_ip:
             _shorten_address(item)
-        fault = fault_of(item, self.call)
+        fault = fault_of(item, self._call)
         if fault is not None:
             return fault
-        body = completed(item, self.call, self.envelope)
-        places = (*replaced.places, *self.replaced.places)
+        body = completed(item, self._call, self._envelope)
         try:
             message_id = body.get("messageId")
             if message_id is None or message_id == "":
                 sent_at = body.get("sentAt")
-                body["messageId"] = ids.derived_message_id(source.id, str(sent_at) if sent_at else self.unique, index, json_text.encode(body))
-            place(body, self.sender)
+                told = str(sent_at) if sent_at else self._unique
+                body["messageId"] = ids.derived_message_id(source.id, told, index, json_text.encode(body))
+            place(body, self._sender)
             if source.anonymize_ip:
                 _shorten_address(body)
-            if places:
-                _tag(body, places)
+            if replaced or self._replaced:
+                _tag(body, replaced + self._replaced)
             value = json_text.encode(body)
             fault = excess_of(item, body, value, source)
         except (ValueError, RecursionError):
             return unwritable_fault()
-        if fault is None and self.check is not None:
-            fault = self.check(value, source.id)
-        return fault or Output(self.topic, ids.event_key(body), value, origin)
+        if fault is None and self._check is not None:
+            fault = self._check(value, source.id)
+        return fault or Output(self._topic, ids.event_key(body), value, origin)
 
     def letter(self, item: Any, fault: Fault, origin: Origin) -> Output:  # noqa: ANN401 (JSON)
         """Make the dead letter of an item, with its bytes as far as they can be written."""
         key = ids.event_key(item) if item.__class__ is dict else None
-        return dead_letter(_written(item), key, fault, origin, self.received_at, self.workspace)
-
-    def made(self, item: Any, index: int, source: Source | Refused, origin: Origin, replaced: Settled) -> Output | Fault:  # noqa: ANN401 (JSON)
-        """Make the record of one item of a batch, or say what is wrong with it."""
-        if isinstance(source, Refused):
-            return Fault("source_disabled" if source.code == "source_disabled" else "unknown_source", source.message)
-        return self.record(item, index, source, origin, replaced) if item.__class__ is dict else NOT_AN_OBJECT
+        return dead_letter(_written(item), key, fault, origin, self._received_at, self._workspace)
 
 
 def _tag(body: dict[str, Any], places: tuple[Place, ...]) -> None:

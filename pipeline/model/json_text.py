@@ -73,7 +73,7 @@ def _lost_a_key(text: bytes, value: Any) -> bool:  # noqa: ANN401 (any JSON valu
         written = encode(value)
     except ValueError:  # nested too deeply to write, and refused for that
         return False
-    return text.count(b":") != written.count(b":") or (b"\\u003" in text and (b"\\u003a" in text or b"\\u003A" in text))
+    return text.count(b":") != written.count(b":") or (b"\\" in text and (b"\\u003a" in text or b"\\u003A" in text))
 
 
 def encode(value: Any) -> bytes:  # noqa: ANN401 (any JSON value)
