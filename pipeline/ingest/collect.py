@@ -49,6 +49,8 @@ class Request(NamedTuple):
         ip: Address of the client, without port.
         received_at: When it came, milliseconds since the epoch.
         unique: A text that no other request has: it keeps apart equal events that have neither message id nor `sentAt`.
+        origin: Value of its Origin header.
+        authorization: Value of its Authorization header.
         token: What its access token says.
         results: Whether its client wants to hear of each event.
         check: Runs validate before the answer, where its client asked for it.
@@ -61,6 +63,8 @@ class Request(NamedTuple):
     ip: str
     received_at: int
     unique: str
+    origin: str | None = None
+    authorization: str | None = None
     token: Token = NO_TOKEN
     results: bool = False
     check: Check | None = None
@@ -130,18 +134,10 @@ def crashed(request: Request, workspace: Workspace) -> Accepted:
 
 
 def _maker(request: Request, envelope: Envelope, workspace: Workspace, replaced: tuple[Place, ...] = ()) -> Maker:
-    browser = request.endpoint.takes == "pixel" or request.headers.get("origin") is not None
+    browser = request.endpoint.takes == "pixel" or request.origin is not None
     user_agent = request.headers.get("user-agent") if browser else None
-    return Maker(
-        call=request.endpoint.call,
-        envelope=envelope,
-        sender=Sender(browser, request.ip, user_agent or ""),
-        received_at=request.received_at,
-        unique=request.unique,
-        workspace=workspace,
-        check=request.check,
-        replaced=replaced,
-    )
+    sender = Sender(browser, request.ip, user_agent or "")
+    return Maker(request.endpoint.call, envelope, sender, request.received_at, request.unique, workspace, request.check, replaced)
 
 
 def _source(request: Request, holder: Holder | None, workspace: Workspace) -> Source | Refused:
@@ -155,17 +151,15 @@ def _source(request: Request, holder: Holder | None, workspace: Workspace) -> So
         return refusals.INVALID_WRITE_KEY
     if not source.enabled:
         return refusals.SOURCE_DISABLED._replace(source=source.id)
-    if source.origins:
-        origin = request.headers.get("origin")
-        if origin is not None and not origin_allowed(origin, source.origins):
-            return refusals.ORIGIN_NOT_ALLOWED._replace(source=source.id)
+    if source.origins and request.origin is not None and not origin_allowed(request.origin, source.origins):
+        return refusals.ORIGIN_NOT_ALLOWED._replace(source=source.id)
     return source
 
 
 def _header_holder(request: Request, keys: WriteKeys) -> Holder | None:
     if request.token.state == "valid":
         return Holder(request.token.source, "")
-    holder = keys.of_header(request.headers.get("authorization"))
+    holder = keys.of_header(request.authorization)
     if holder is not None and holder.enabled:
         return holder
     return first(holder, keys.of(request.headers.get("x-write-key")))

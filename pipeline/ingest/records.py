@@ -38,7 +38,6 @@ class Maker:
 
     def __init__(
         self,
-        *,
         call: str,
         envelope: Envelope,
         sender: Sender,

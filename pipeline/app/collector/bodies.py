@@ -45,6 +45,7 @@ class Bodies:
     def __init__(self, outbox: Outbox, clock: Clock) -> None:
         self._outbox = outbox
         self._clock = clock
+        self._now = clock.monotonic()
         self._arriving_bytes = 0
         self._reading: dict[asyncio.Task[object], float] = {}
 
@@ -62,7 +63,7 @@ class Bodies:
         declared = int(length) if length is not None else 0  # the server lets only digits through
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 (every request has a task of its own)
-        self._reading[task] = self._clock.monotonic() + BODY_SECONDS
+        self._reading[task] = self._now
         try:
             if length is not None and declared <= _SMALL_BYTES:
                 return await incoming() if self._outbox.has_room(declared) else refusals.OVERLOADED
@@ -79,8 +80,8 @@ class Bodies:
 
     def end_late(self) -> None:
         """End the reading of bodies that have taken too long; looking once in a while costs less than a timer for each request."""
-        now = self._clock.monotonic()
-        for task in [task for task, until in self._reading.items() if until <= now]:
+        self._now = now = self._clock.monotonic()
+        for task in [task for task, began in self._reading.items() if now - began >= BODY_SECONDS]:
             del self._reading[task]
             task.cancel()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.ingest import Accepted, Refused
+from pipeline.ingest.write_keys import Holder
 from pipeline.model.metrics import METRICS
 from pipeline.ports.metrics import Metrics
 
@@ -13,6 +14,8 @@ class Counts:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._requests: dict[tuple[str, int], int] = {}
+        self._events: dict[tuple[str, str], int] = {}
+        self._keys: dict[Holder, int] = {}
         self._sums: dict[tuple[str, str, str], int] = {}
 
     def request(self, endpoint: str, status: int, seconds: float) -> None:
@@ -22,12 +25,13 @@ class Counts:
 
     def accepted(self, verdict: Accepted) -> None:
         """Count the events of a request that was taken, what was replaced in them, and whose key it was."""
-        for (source, outcome), count in verdict.counts.items():
-            self._add("headrace_ingest_events_total", source, outcome, count)
-        for (source, name), count in verdict.replaced.items():
-            self._add("headrace_ingest_replaced_values_total", source, name, count)
+        for label, count in verdict.counts.items():
+            self._events[label] = self._events.get(label, 0) + count
         if verdict.key is not None:
-            self._add("headrace_ingest_key_requests_total", verdict.key.source, verdict.key.fingerprint)
+            self._keys[verdict.key] = self._keys.get(verdict.key, 0) + 1
+        if verdict.replaced:
+            for (source, name), count in verdict.replaced.items():
+                self._add("headrace_ingest_replaced_values_total", source, name, count)
 
     def refusal(self, endpoint: str, refusal: Refused) -> None:
         """Count a request that was refused; its code stands here only, where it is a pixel's."""
@@ -50,10 +54,16 @@ class Counts:
         """Hand the sums on and begin anew."""
         for (endpoint, status), count in self._requests.items():
             self._metrics.add("headrace_ingest_requests_total", count, endpoint=endpoint, status=str(status))
+        for (source, outcome), count in self._events.items():
+            self._metrics.add("headrace_ingest_events_total", count, source=source, outcome=outcome)
+        for holder, count in self._keys.items():
+            self._metrics.add("headrace_ingest_key_requests_total", count, source=holder.source, key=holder.fingerprint)
         for (name, first, second), count in self._sums.items():
             labels = METRICS[name].labels
             self._metrics.add(name, count, **{labels[0]: first, labels[1]: second})
         self._requests.clear()
+        self._events.clear()
+        self._keys.clear()
         self._sums.clear()
 
 

@@ -21,6 +21,8 @@ class SourceRates:
 
     def __init__(self) -> None:
         self._buckets: dict[str, Bucket] = {}
+        self._workspace: Workspace | None = None
+        self._declared = False
 
     def wait(self, counts: Mapping[tuple[str, str], int], workspace: Workspace, now: float) -> Refused | None:
         """Take the events of a request out of the buckets of their sources, or refuse it.
@@ -33,6 +35,12 @@ class SourceRates:
         Returns:
             The refusal where a bucket is empty; nothing is taken then.
         """
+        if workspace is not self._workspace:
+            self._workspace = workspace
+            self._declared = any(source.rate is not None for source in workspace.sources.values())
+        return self._taken(counts, workspace, now) if self._declared else None
+
+    def _taken(self, counts: Mapping[tuple[str, str], int], workspace: Workspace, now: float) -> Refused | None:
         after: dict[str, Bucket] = {}
         for source_id, _ in counts:
             source = workspace.sources.get(source_id)

@@ -149,7 +149,7 @@ class Application:
         if endpoint.takes == "token" and not isinstance(body, Refused):
             answer = self._issue(headers, body)
         else:
-            taken = body if isinstance(body, Refused) else await self._take(endpoint, scope, headers, body, began)
+            taken = body if isinstance(body, Refused) else await self._take(endpoint, scope, headers, origin, body, began)
             refusal = taken if isinstance(taken, Refused) else None
             if refusal is not None:
                 self._counts.refusal(endpoint.name, refusal)
@@ -167,13 +167,15 @@ class Application:
             return answers.refused(refusals.NOT_FOUND, None)
         return self._tokens.issue(body, headers.get("host") or "", self._clock.now_ms() // 1000)
 
-    async def _take(self, endpoint: Endpoint, scope: Scope, headers: SentHeaders, body: bytes, now: float) -> Accepted | Refused | None:
+    async def _take(
+        self, endpoint: Endpoint, scope: Scope, headers: SentHeaders, origin: str | None, body: bytes, now: float
+    ) -> Accepted | Refused | None:
         """Decide about a request and store what is to be stored; what was accepted once it is."""
         if endpoint.takes == "nothing":
             return None
         self._requests += 1
         workspace = self._workspace()
-        request = self._request(endpoint, scope, headers, body, workspace)
+        request = self._request(endpoint, scope, headers, origin, body, workspace)
         verdict = self._decide(request, workspace)
         if isinstance(verdict, Refused):
             return (self._guesses.wait(request.ip, now) or verdict) if verdict.status == 401 else verdict
@@ -185,25 +187,30 @@ class Application:
             if not await self._outbox.put(verdict.outputs, verdict.size):
                 return refusals.UNAVAILABLE
         self._counts.accepted(verdict)
-        attempt = headers.get("x-retry-count") or headers.get("rsa-retry-attempt")
+        attempt = headers.get("x-retry-count")
+        if attempt is None and request.origin is not None:
+            attempt = headers.get("rsa-retry-attempt")
         if attempt is not None:
             self._counts.retry(verdict, attempt)
         return verdict
 
-    def _request(self, endpoint: Endpoint, scope: Scope, headers: SentHeaders, body: bytes, workspace: Workspace) -> Request:
+    def _request(self, endpoint: Endpoint, scope: Scope, headers: SentHeaders, origin: str | None, body: bytes, workspace: Workspace) -> Request:
         now_ms = self._clock.now_ms()
         ip = _address(scope.client)
         if self._trusted_proxies:
             forwarded = [value for name, value in headers.items() if name == "x-forwarded-for"]
             ip = client_address(ip, forwarded, self._trusted_proxies)
-        token = NO_TOKEN if self._tokens is None else self._tokens.of_header(headers.get("authorization"), now_ms // 1000)
+        authorization = headers.get("authorization")
+        token = NO_TOKEN if self._tokens is None else self._tokens.of_header(authorization, now_ms // 1000)
         results, check = False, None
-        if "acknowledge" in scope.query_string or "results" in scope.query_string:
-            wanted = asked_for(scope.query_string)
+        query = scope.query_string
+        if query and ("acknowledge" in query or "results" in query):
+            wanted = asked_for(query)
             results = wanted.results
             if wanted.validated and self._checking is not None:
                 check = self._checking.check(workspace, now_ms)
-        return Request(endpoint, headers, scope.query_string, body, ip, now_ms, f"{self._nonce}/{self._requests}", token, results, check)
+        unique = f"{self._nonce}/{self._requests}"
+        return Request(endpoint, headers, query, body, ip, now_ms, unique, origin, authorization, token, results, check)
 
     def _decide(self, request: Request, workspace: Workspace) -> Accepted | Refused:
         try:

@@ -64,9 +64,9 @@ class Tokens:
         Returns:
             What it says; nothing where there is none, or nobody who could have got one from us.
         """
-        text = bearer_token(authorization)
         clients = self._clients()
-        if not text or not clients:
+        text = bearer_token(authorization) if clients else ""
+        if not text:
             return NO_TOKEN
         if clients is not self._verified_by:
             self._verified.clear()

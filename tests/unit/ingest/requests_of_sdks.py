@@ -37,7 +37,9 @@ WEB = {"authorization": basic("web-key:")}
 def post(path: str, body: Any, headers: Mapping[str, str] = WEB, query: str = "", ip: str = "203.0.113.9") -> Accepted | Refused:  # noqa: ANN401 (JSON)
     """Post a body, given as bytes or as a JSON value, to a path."""
     text = body if isinstance(body, bytes) else orjson.dumps(body)
-    return collect(Request(ENDPOINTS[path], dict(headers), query, text, ip, NOW, "n/1"), KEYS, WORKSPACE)
+    sent = dict(headers)
+    request = Request(ENDPOINTS[path], sent, query, text, ip, NOW, "n/1", sent.get("origin"), sent.get("authorization"))
+    return collect(request, KEYS, WORKSPACE)
 
 
 def taken(verdict: Accepted | Refused) -> list[Output]:

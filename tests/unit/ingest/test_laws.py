@@ -32,7 +32,7 @@ def written(value: Any) -> bytes:  # noqa: ANN401 (JSON)
 def test_any_bytes_get_an_answer(path: str, body: bytes, encoding: str | None, headers: dict[str, str]) -> None:
     """No body raises, and each is taken or refused with 400, 401 or 413."""
     sent = headers if encoding is None else {**headers, "content-encoding": encoding}
-    verdict = collect(Request(ENDPOINTS[path], sent, "", body, "", NOW, "n/1"), KEYS, WORKSPACE)
+    verdict = collect(Request(ENDPOINTS[path], sent, "", body, "", NOW, "n/1", None, sent.get("authorization")), KEYS, WORKSPACE)
     assert isinstance(verdict, Accepted) or verdict.status in {400, 401, 413}
 
 
