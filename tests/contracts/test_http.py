@@ -341,6 +341,28 @@ async def test_framings(answer: bytes, status: int, body: bytes) -> None:
     assert (status, body, "") == (given.status, given.body, given.error)
 
 
+async def test_the_first_answer_counts() -> None:
+    """A tool that gives two answers to a request, 503 and then 200, in one piece: the first one counts, and the connection is not used again."""
+    connections = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        while True:
+            await reader.readuntil(b"\r\n\r\n")
+            await reader.readexactly(7)
+            first = b"HTTP/1.1 503 X\r\nretry-after: 7\r\ncontent-length: 4\r\n\r\nbusy"
+            writer.write(first + b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            await writer.drain()
+
+    client = PooledClient(private_addresses=True)
+    async with serving(serve) as url:
+        found = [await client.send(a_request(url)) for _ in range(3)]
+        await client.close()
+    assert [(503, {"retry-after": "7", "content-length": "4"}, b"busy")] * 3 == [(one.status, one.headers, one.body) for one in found]
+    assert 3 == connections
+
+
 async def test_a_connection_that_was_closed_while_idle_costs_no_failure() -> None:
     """A tool that closes after each answer without saying so gets the next request over a new connection, once."""
     seen = 0

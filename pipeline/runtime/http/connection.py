@@ -78,7 +78,6 @@ class Connection(asyncio.Protocol):
         Returns:
             Its answer, or a ConnectionFailed.
         """
-        self._reply = Reply()
         self._body.clear()
         self._received = 0
         self._headers_done = False
@@ -114,6 +113,8 @@ class Connection(asyncio.Protocol):
 
     def on_status(self, _status: bytes) -> None:
         """Begin an answer; part of the parser's interface."""
+        if self._waiter is None or self._waiter.done():
+            self.reusable = False  # a second answer to one request: the next request must not take it for its own
         self._reply.status = self._parser.get_status_code()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -160,6 +161,7 @@ class Connection(asyncio.Protocol):
         if self._waiter is not None and not self._waiter.done():
             self._reply.body = bytes(self._body)
             self._waiter.set_result(self._reply)
+            self._reply = Reply()  # whatever else is parsed is no part of that answer
 
     def _fail(self, name: str) -> None:
         self.reusable = False
