@@ -1,7 +1,6 @@
 """One process that delivers to webhooks and runs their retries, to be killed and starved by the fault tests.
 
-Run as `python -m tests.faults.deliver_member BOOTSTRAP PREFIX '{"scale": 0.01, "destinations": {"crm": {"ordered": true}}, "broken": ""}'`.
-`broken` names a broken build: `unordered`, `one_lane`, `no_deadline`, `no_limit`, `new_ids`.
+Run as `python -m tests.faults.deliver_member BOOTSTRAP PREFIX '{"destinations": {"crm": {"ordered": true}}}'`; `Told` says what more may be told.
 """
 
 from __future__ import annotations
@@ -9,15 +8,11 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import sys
-import uuid
-from typing import Any
+from typing import Any, ClassVar, NotRequired, TypedDict
 
 import orjson
 import uvloop
 
-import pipeline.runtime.delivery as delivery_module
-import pipeline.runtime.http.connection as connection_module
-from pipeline.deliver.sending import Item, read_item
 from pipeline.destinations.webhook import DESTINATION as WEBHOOK
 from pipeline.model.record import TopicPartition
 from pipeline.model.topics import RETRY_DELAYS
@@ -30,42 +25,63 @@ from pipeline.runtime.http.pooled_client import PooledClient
 from pipeline.runtime.metrics.memory import MemoryMetrics
 from pipeline.runtime.partitions import PartitionHost
 from pipeline.runtime.retry import RetryWorker
+from tests.faults.broken_delivery import BROKEN
 
 
-def main(bootstrap: str, prefix: str, told: dict[str, Any]) -> None:
+class Told(TypedDict):
+    """What a member is told.
+
+    Attributes:
+        destinations: For each one `deadline` in seconds, `secrets`, `missing`, and further settings as `DeliverySettings` has them.
+        scale: What retry delays, and the pauses between probes, are multiplied by.
+        circuit_after: Failures in a row that open the circuit.
+        broken: A broken build.
+        public: Addresses that may be reached, and no others; any may where it is not given.
+        names: For each host name the addresses that the resolver gives for it, one after the other; the last one stays.
+    """
+
+    destinations: dict[str, dict[str, Any]]
+    scale: float
+    circuit_after: NotRequired[int]
+    broken: NotRequired[str]
+    public: NotRequired[list[str]]
+    names: NotRequired[dict[str, list[str]]]
+
+
+class ToldLoop(uvloop.Loop):
+    """A loop whose resolver knows names that it was told."""
+
+    names: ClassVar[dict[str, list[str]]] = {}
+
+    async def getaddrinfo(self, host: Any, port: Any, **rest: Any) -> Any:  # noqa: ANN401 (the loop's own)
+        """Resolve."""
+        told = self.names.get(host, [host])
+        return await super().getaddrinfo(told.pop(0) if len(told) > 1 else told[0], port, **rest)
+
+
+def main(bootstrap: str, prefix: str, told: Told) -> None:
     """Join the groups and work until killed."""
-    broken = told.get("broken", "")
-    if broken == "no_limit":
-        connection_module.BODY_BYTES = 1 << 40  # type: ignore[misc]  # a broken build on purpose
-        connection_module.HEAD_BYTES = 1 << 40  # type: ignore[misc]  # the same
-    if broken == "new_ids":
-        vars(delivery_module)["read_item"] = _with_a_new_id
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_work(KafkaBroker(bootstrap), prefix, told, broken))
+    if told.get("broken"):
+        BROKEN[told["broken"]]()
+    ToldLoop.names = told.get("names", {})
+    with asyncio.Runner(loop_factory=ToldLoop) as runner:
+        runner.run(_work(KafkaBroker(bootstrap), prefix, told))
 
 
-def _with_a_new_id(value: bytes) -> Item:
-    return read_item(value)._replace(id=uuid.uuid4().hex)
-
-
-async def _work(broker: KafkaBroker, prefix: str, told: dict[str, Any], broken: str) -> None:
-    clock, metrics, client = SystemClock(), MemoryMetrics(), PooledClient(private_addresses=True)
-    scale, destinations = told["scale"], told["destinations"]
-    patience = Patience(probe_seconds=0.5, circuit_after=told.get("circuit_after", 20), circuit_seconds=0.25, circuit_most_seconds=0.5)
+async def _work(broker: KafkaBroker, prefix: str, told: Told) -> None:
+    clock, metrics, scale = SystemClock(), MemoryMetrics(), told["scale"]
+    client = PooledClient(may_reach=told["public"].__contains__) if "public" in told else PooledClient(private_addresses=True)
+    patience = Patience(
+        probe_seconds=30 * scale, circuit_after=told.get("circuit_after", 20), circuit_seconds=5 * scale, circuit_most_seconds=300 * scale
+    )
     hosts: list[PartitionHost] = []
-    shared: DeliveryLane | None = None
-
-    for name, declared in destinations.items():
-        deadline = declared.pop("deadline", 10.0)
-        seconds = 3600.0 if broken == "no_deadline" else deadline
-        kind = dataclasses.replace(WEBHOOK, timeout_seconds=seconds)
-        secrets = {"shared_secret": "s3cret"}
-        settings = DeliverySettings(name, kind, secrets, **{**declared, **({"ordered": False} if broken == "unordered" else {})})
+    for name, declared in told["destinations"].items():
+        kind = dataclasses.replace(WEBHOOK, timeout_seconds=declared.pop("deadline", 10.0))
+        secrets, missing = declared.pop("secrets", {"shared_secret": "s3cret"}), frozenset(declared.pop("missing", ()))
+        settings = DeliverySettings(name, kind, secrets, missing=missing, **declared)
         lane = DeliveryLane(settings, clock=clock, metrics=metrics, patience=patience)
-        if broken == "one_lane":
-            lane = shared = shared or DeliveryLane(dataclasses.replace(settings, concurrency=16), clock=clock, metrics=metrics, patience=patience)
         hosts.append(_deliver(broker, prefix, name, lane, client, scale))
-    hosts.append(_retry(broker, prefix, set(destinations), scale))
+    hosts.append(_retry(broker, prefix, set(told["destinations"]), scale))
     await asyncio.gather(*(host.run() for host in hosts))
 
 

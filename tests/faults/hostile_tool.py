@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gzip
+import itertools
 import socket
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import NamedTuple, Self
 
 import orjson
@@ -40,15 +41,22 @@ Behaviour = Callable[[Seen, asyncio.StreamWriter], Awaitable[None]]
 class HostileTool:
     """Serves on loopback.
 
+    Args:
+        host: Its address.
+        port: Its port; 0 for a free one.
+
     Attributes:
         behave: What comes of a request, by path; 200 where nothing is said.
         seen: All requests, in the order in which they were read.
         accepted: The ids that were answered with 200, by path, in order.
-        connections: Connections that are open now, by the path of their last request.
+        connections: How many connections were made.
         most_at_once: Most requests under way at the same time, by path.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.host = host
+        self.port = port
+        self.connections = 0
         self.behave: dict[str, Behaviour] = {}
         self.seen: list[Seen] = []
         self.accepted: dict[str, list[str]] = defaultdict(list)
@@ -56,11 +64,10 @@ class HostileTool:
         self._under_way: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
-        self.port = 0
 
     async def __aenter__(self) -> Self:
-        """Listen on a free port."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, backlog=1024)
+        """Listen."""
+        self._server = await asyncio.start_server(self._accept, self.host, self.port, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -74,9 +81,11 @@ class HostileTool:
 
     def url(self, path: str) -> str:
         """Give the address of a path."""
-        return f"http://127.0.0.1:{self.port}{path}"
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{self.port}{path}"
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -147,6 +156,31 @@ def with_status(status: int, headers: str = "") -> Behaviour:
     return behave
 
 
+def after(tool: HostileTool, seconds: float) -> Behaviour:
+    """Accept every request, after a while.
+
+    Args:
+        tool: Whose behaviour it is.
+        seconds: How long it takes.
+    """
+
+    async def behave(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(seconds)
+        await tool.accept(seen, writer)
+
+    return behave
+
+
+def in_turn(*statuses: int) -> Behaviour:
+    """Answer with one status after the other, and begin again."""
+    turn = itertools.cycle(statuses)
+
+    async def behave(_seen: Seen, writer: asyncio.StreamWriter) -> None:
+        answer(writer, next(turn))
+
+    return behave
+
+
 async def silence(_seen: Seen, _writer: asyncio.StreamWriter) -> None:
     """Read the request and never answer."""
     await asyncio.Event().wait()
@@ -202,6 +236,20 @@ async def bomb(_seen: Seen, writer: asyncio.StreamWriter) -> None:
     answer(writer, 200, "content-encoding: gzip\r\n", _BOMB)
 
 
+@contextlib.contextmanager
+def blackhole() -> Iterator[int]:
+    """Give a port of loopback at which no connection is ever made: whoever tries waits."""
+    with contextlib.ExitStack() as sockets:
+        listener = sockets.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):  # those that the kernel takes by itself; the next one finds the queue full
+            caller = sockets.enter_context(socket.socket())
+            caller.settimeout(0)
+            caller.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
 def reset_first(tool: HostileTool, times: int) -> Behaviour:
     """Take the request, then reset the connection instead of answering, so many times for each id; then accept.
 
@@ -218,5 +266,24 @@ def reset_first(tool: HostileTool, times: int) -> Behaviour:
             return
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         raise Closed
+
+    return behave
+
+
+def twice_first(tool: HostileTool) -> Behaviour:
+    """Answer the first try of each id with 503 and 200 at once; accept the second.
+
+    Args:
+        tool: Whose behaviour it is.
+    """
+    taken: set[str] = set()
+
+    async def behave(seen: Seen, writer: asyncio.StreamWriter) -> None:
+        if seen.id in taken:
+            await tool.accept(seen, writer)
+            return
+        taken.add(seen.id)
+        answer(writer, 503)
+        answer(writer, 200)
 
     return behave

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from operator import eq
 
 import orjson
 import pytest
@@ -31,7 +32,11 @@ from pipeline.runtime.partitions import PartitionHost
 from pipeline.runtime.redrive import InForce, Redriver, Summary
 from pipeline.runtime.step_worker import StepWorker
 from tests.conftest import Kafka
+from tests.faults.laws import Seen, Verdict, bounded, in_order, no_duplicate
 from tests.faults.member import FixedPlan
+from tests.faults.proof import prove
+from tests.faults.report import Row
+from tests.faults.tool_laws import alike, arrived
 
 pytestmark = [pytest.mark.faults, pytest.mark.integration]
 
@@ -43,8 +48,7 @@ FILTER = Processor("filter", "enriched", steps=("filter",), lanes={"main": "rout
 TOPOLOGY = Topology("faults", {"filter": FILTER}, PARTITIONS)
 
 
-@pytest.fixture
-async def cluster(kafka: Kafka, prefix: str) -> KafkaBroker:
+async def prepared(kafka: Kafka, prefix: str) -> KafkaBroker:
     """Give a broker with the topics of a workspace, whose configuration is in force, and events that wait for filter."""
     broker = KafkaBroker(kafka.bootstrap, "test")
     await broker.admin().create(list(declared_topics(prefix, destinations=[], dedup_processors=[], partitions=PARTITIONS)))
@@ -123,55 +127,70 @@ def passes(_message: Message) -> Outcome | None:
     return None
 
 
-async def trickled_deploys(broker: KafkaBroker, prefix: str) -> int:
+@contextmanager
+def small_transactions() -> Iterator[pytest.MonkeyPatch]:
+    """Have each transaction take about 10 records, as where events come one by one: what crashes is committed before so many have."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipeline.runtime.step_worker.SLICE_BYTES", 4_000)
+        patch.setattr("pipeline.runtime.step_worker.TRANSACTION_BYTES", -1)
+        yield patch
+
+
+def _no_breaker(patch: pytest.MonkeyPatch) -> None:
+    """Let everything that crashes go to the dead letters."""
+
+    def note(_breaker: Breaker, _version: int, _judged: Judged) -> None:
+        """Let it go on."""
+
+    patch.setattr(Breaker, "note", note)
+
+
+def _no_memory(patch: pytest.MonkeyPatch) -> None:
+    """Forget with each start what crashed before it."""
+    patch.setattr(Breaker, "remembered", lambda _breaker: "")
+
+
+BROKEN = {"no_breaker": _no_breaker, "no_memory": _no_memory}
+
+
+async def trickled_deploys(broker: KafkaBroker, prefix: str, seconds: float) -> int:
     """Start a bad deploy again and again, each time as long as it lives; gives how many letters it made."""
     for _ in range(RESTARTS):
         async with member(broker, prefix, raises) as task:
-            done, _ = await asyncio.wait([task], timeout=60)
-            assert done
+            done, _ = await asyncio.wait([task], timeout=seconds)
+            assert done, f"a bad deploy goes on after {seconds:.0f} s"
             assert isinstance(task.exception(), BreakerError)
     return len(await contents(broker, f"{prefix}.dead.filter"))
 
 
-@pytest.fixture
-def small_transactions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have each transaction take about 10 records, as where events come one by one: what crashes is committed before so many have."""
-    monkeypatch.setattr("pipeline.runtime.step_worker.SLICE_BYTES", 4_000)
-    monkeypatch.setattr("pipeline.runtime.step_worker.TRANSACTION_BYTES", -1)
-
-
 @pytest.mark.fault("T39")
-@pytest.mark.usefixtures("small_transactions")
-async def test_a_bad_deploy_keeps_its_lag(cluster: KafkaBroker, prefix: str) -> None:
+async def test_a_bad_deploy_keeps_its_lag(kafka: Kafka, prefix: str, row: Row) -> None:
     """However often it is started again, fewer than 100 events of a partition die; the mended one takes all the others, in order, once."""
-    died = await trickled_deploys(cluster, prefix)
-    assert 0 < died < CRASHES_MOST * PARTITIONS
-    lags = await cluster.admin().lags(f"{prefix}.filter", [f"{prefix}.enriched"])
-    assert LETTERS - died <= sum(lags.values())
-    async with member(cluster, prefix, passes):
-        await until_drained(cluster, prefix)
-    passed = [orjson.loads(record.value or b"{}")["n"] for record in await contents(cluster, f"{prefix}.routed")]
-    assert LETTERS - died == len(passed) == len(set(passed))
-    print(f"{RESTARTS} starts of a bad deploy, {LETTERS} events, {died} died, the others passed once it was mended")
 
+    async def scenario(broken: str) -> Sequence[Verdict]:
+        name = f"{prefix}-{broken}" if broken else prefix
+        cluster = await prepared(kafka, name)
+        with small_transactions() as patch:
+            if broken:
+                BROKEN[broken](patch)
+            died = await trickled_deploys(cluster, name, 8.0 if broken else 60.0)
+        lags = await cluster.admin().lags(f"{name}.filter", [f"{name}.enriched"])
+        async with member(cluster, name, passes):
+            await until_drained(cluster, name)
+        passed = [(record.key, orjson.loads(record.value or b"{}")["n"]) for record in await contents(cluster, f"{name}.routed")]
+        letters = [orjson.loads(record.value or b"{}")["n"] for record in await contents(cluster, f"{name}.dead.filter")]
+        if not broken:
+            row.kills = RESTARTS
+            row.figures = f"{died} of {LETTERS} events died in {RESTARTS} starts"
+        return [
+            arrived([str(number) for number in range(LETTERS)], [str(number) for _, number in passed], [str(number) for number in letters]),
+            no_duplicate(Counter([str(number) for _, number in passed] + [str(number) for number in letters])),
+            in_order(Seen((key or b"").decode(), number, str(number), "") for key, number in passed),
+            bounded({"letters": died}, {"letters": CRASHES_MOST * PARTITIONS - 1}),
+            Verdict("the lag is kept", 1, () if sum(lags.values()) >= LETTERS - died else (f"{lags}",)),
+        ]
 
-@pytest.mark.fault("T39")
-@pytest.mark.usefixtures("small_transactions")
-@pytest.mark.parametrize("broken", ["no breaker", "no memory"])
-async def test_without_the_breaker_it_would_not(cluster: KafkaBroker, prefix: str, monkeypatch: pytest.MonkeyPatch, broken: str) -> None:
-    """A build without the breaker loses the topic to the dead letters, and one whose breaker forgets loses some more at each start."""
-    if broken == "no memory":
-        monkeypatch.setattr(Breaker, "remembered", lambda _breaker: "")
-        assert await trickled_deploys(cluster, prefix) >= CRASHES_MOST * PARTITIONS
-        return
-
-    def note(_breaker: Breaker, _version: int, _judged: Judged) -> None:
-        """Let everything go on."""
-
-    monkeypatch.setattr(Breaker, "note", note)
-    async with member(cluster, prefix, raises):
-        await until_drained(cluster, prefix)
-    assert LETTERS == len(await contents(cluster, f"{prefix}.dead.filter"))
+    await prove(row, scenario, tuple(BROKEN))
 
 
 class Faulty(KafkaBroker):
@@ -229,32 +248,37 @@ async def all_dead(cluster: KafkaBroker, prefix: str) -> list[Record]:
 
 
 @pytest.mark.fault("T40")
-async def test_what_died_is_redriven_once(cluster: KafkaBroker, kafka: Kafka, prefix: str) -> None:
+async def test_what_died_is_redriven_once(kafka: Kafka, prefix: str, row: Row) -> None:
     """Cut off twice and then run twice: each event passes once, the second run adds none, the letters are untouched, and the accounts add up."""
-    letters = await all_dead(cluster, prefix)
-    for cut_off in (2, 3):  # the one after is lost, the other was stored and nobody learned it
-        with pytest.raises(Uncertain):
-            await redrive(Faulty(kafka.bootstrap, cut_off_after=cut_off), prefix)
-    completed = await redrive(cluster, prefix)
-    again = await redrive(cluster, prefix)
-    assert LETTERS == completed.done + completed.earlier
-    assert 0 < completed.earlier
-    assert (0, LETTERS) == (again.done, again.earlier)
-    async with member(cluster, prefix, passes):
-        await until_drained(cluster, prefix)
-    passed = await contents(cluster, f"{prefix}.routed")
-    assert [1] * LETTERS == list(Counter(orjson.loads(record.value or b"{}")["n"] for record in passed).values())
-    assert {(b"web", b"1", b"1")} == {tuple(dict(record.headers)[name] for name in ("source", "received_at", "redriven")) for record in passed}
-    assert letters == await contents(cluster, f"{prefix}.dead.filter")
-    report = await examine(cluster, prefix, TOPOLOGY, Range(None, None))
-    assert (True, 0) == (report.whole, report.residue)
-    print(f"{LETTERS} dead letters, 2 runs cut off and 2 more: each redriven once")
 
+    async def scenario(broken: str) -> Sequence[Verdict]:
+        name = f"{prefix}-{broken}" if broken else prefix
+        cluster = await prepared(kafka, name)
+        letters = await all_dead(cluster, name)
+        torn = broken == "note_apart"
+        for cut_off in (2, 3):  # the one after is lost, the other was stored and nobody learned it
+            with pytest.raises(Uncertain):
+                await redrive(Faulty(kafka.bootstrap, cut_off_after=cut_off, torn=torn), name)
+        completed = await redrive(Faulty(kafka.bootstrap, torn=torn), name)
+        again = await redrive(Faulty(kafka.bootstrap, torn=torn), name)
+        async with member(cluster, name, passes):
+            await until_drained(cluster, name)
+        passed = await contents(cluster, f"{name}.routed")
+        origins = {tuple(dict(record.headers)[key] for key in ("source", "received_at", "redriven")) for record in passed}
+        report = await examine(cluster, name, TOPOLOGY, Range(None, None))
+        if not broken:
+            row.kills = 2
+            row.figures = (
+                f"{LETTERS} letters: {completed.earlier} by runs that were cut off, {completed.done} by the third, {again.done} by the fourth"
+            )
+        ids = Counter(str(orjson.loads(record.value or b"{}")["n"]) for record in passed)
+        return [
+            arrived([str(number) for number in range(LETTERS)], ids),
+            no_duplicate(ids),
+            alike("redriven by the third run or before, and by the fourth", (LETTERS, 0), (completed.done + completed.earlier, again.done)),
+            alike("headers of what was redriven", {(b"web", b"1", b"1")}, origins),
+            alike("letters that were touched", 0, len(letters) - sum(map(eq, letters, await contents(cluster, f"{name}.dead.filter")))),
+            alike("L6 residue", (True, 0), (report.whole, report.residue)),
+        ]
 
-@pytest.mark.fault("T40")
-async def test_apart_from_its_note_a_letter_would_go_twice(cluster: KafkaBroker, kafka: Kafka, prefix: str) -> None:
-    """A build that does not write the note in the same transaction sends everything again with the second run."""
-    await all_dead(cluster, prefix)
-    broken = Faulty(kafka.bootstrap, torn=True)
-    assert LETTERS == (await redrive(broken, prefix)).done
-    assert LETTERS == (await redrive(broken, prefix)).done
+    await prove(row, scenario, ("note_apart",))

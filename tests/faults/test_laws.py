@@ -22,7 +22,6 @@ from tests.faults.laws import (
     repeated_with_one_id,
 )
 from tests.faults.sent import Event, Sent, SentLedger, digest, event_of, read_sent
-from tests.faults.test_soak import slope_per_hour
 
 EVENTS = {f"m{number}": Event("web", "ada", number, f"m{number}", f"sum{number}") for number in range(6)}
 SENT = Sent(EVENTS, frozenset({"m0", "m1", "m2"}), frozenset({"m3"}), frozenset({"m4"}), copies=3)
@@ -90,12 +89,6 @@ def test_the_ledger_tells_acknowledged_from_doubtful_and_refused(tmp_path: Path)
     assert [["m0", "m1"], ["m2", "m4", "m5"], ["m3"]] == [sorted(ids) for ids in (sent.acknowledged, sent.unknown, sent.refused)]
     assert 2 == sent.copies
     assert EVENTS == sent.events
-
-
-def test_a_slope_is_that_of_the_second_half() -> None:
-    """What a process takes while it warms up is no growth: 10 MB in an hour after a jump of 100."""
-    points = [(0.0, 50.0), (900.0, 150.0), (1800.0, 150.0), (3600.0, 155.0)]
-    assert pytest.approx(10.0) == slope_per_hour(points)
 
 
 def test_the_digest_covers_what_the_client_said_and_nothing_else() -> None:

@@ -1,0 +1,122 @@
+"""One of many tools dead, at a tenth of the traffic: the others do not feel it (test T37)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from itertools import cycle
+
+import pytest
+
+from tests.conftest import Kafka
+from tests.faults import hostile_tool as hostile
+from tests.faults.delivery_trial import DeliveryTrial
+from tests.faults.hostile_tool import HostileTool
+from tests.faults.laws import Verdict, bounded
+from tests.faults.proof import prove
+from tests.faults.report import Row
+from tests.faults.tool_laws import arrived, latencies_ms, percentile, repeated_alike
+
+pytestmark = [pytest.mark.faults, pytest.mark.integration]
+
+TOOLS = int(os.environ.get("HEADRACE_FAULT_TOOLS", "200"))
+"""How many destinations one process serves."""
+FEW = 12
+"""How many in the trial of a broken build."""
+RATE = 60
+"""Requests a second in all."""
+DEAD = "t0"
+EVERY = 10
+"""One request of so many is for the one that dies."""
+DEADLINE = 2.0
+TICK = 0.05
+GROWTH_MOST_MB = 20.0
+
+
+class Load:
+    """Requests at a steady rate, a tenth of them for one tool and the rest for the others in turn.
+
+    Attributes:
+        sent: Their ids.
+    """
+
+    def __init__(self, trial: DeliveryTrial, names: Sequence[str]) -> None:
+        self._trial = trial
+        self._others = cycle(name for name in names if name != DEAD)
+        self._stopped = asyncio.Event()
+        self.sent: list[str] = []
+
+    async def run(self) -> None:
+        """Send until stopped."""
+        producer = self._trial.broker.producer()
+        await producer.start()
+        began = time.monotonic()
+        number = 0
+        while not self._stopped.is_set():
+            due = int((time.monotonic() - began) * RATE)
+            names = [DEAD if each % EVERY == 0 else next(self._others) for each in range(number, due)]
+            requests = [(name, f"{name}-{each}", f"u{each % 50}") for each, name in enumerate(names, number)]
+            await producer.send([self._trial.request(*one) for one in requests])
+            self.sent += [ident for _, ident, _ in requests]
+            number = due
+            await asyncio.sleep(TICK)
+        await producer.stop()
+
+    def stop(self) -> None:
+        """End it."""
+        self._stopped.set()
+
+
+@pytest.mark.fault("T37")
+async def test_one_dead_tool_delays_no_other(kafka: Kafka, prefix: str, row: Row) -> None:
+    """One of 200 tools goes silent at a tenth of the traffic: the others are as fast, memory is flat, and its backlog drains at twice the inflow."""
+
+    async def scenario(broken: str) -> Sequence[Verdict]:
+        names = [f"t{number}" for number in range(FEW if broken else TOOLS)]
+        async with HostileTool() as tool:
+            trial = DeliveryTrial(kafka, prefix, tool, {name: {"deadline": DEADLINE} for name in names}, broken=broken)
+            trial.seconds = 30.0 if broken else 180.0  # so many consumers and producers take their time to start
+
+            def accepted() -> set[str]:
+                return {ident for found in tool.accepted.values() for ident in found}
+
+            await trial.prepare()
+            first = await trial.send([(name, f"{name}-first", "u") for name in names])
+            started = time.monotonic()
+            async with trial.member() as process:
+                await trial.until(lambda: set(first) <= accepted())
+                started = time.monotonic() - started
+                load = Load(trial, names)
+                sending = asyncio.create_task(load.run())
+                await asyncio.sleep(5.0 if broken else 10.0)
+                before, rss = tool.seen[len(first) :], process.memory_info().rss
+                tool.behave[f"/{DEAD}"] = hostile.silence
+                began = len(tool.seen)
+                await asyncio.sleep(5.0 if broken else 10.0)
+                meanwhile, grown = tool.seen[began:], (process.memory_info().rss - rss) / 1024**2
+                del tool.behave[f"/{DEAD}"]
+                waiting = {ident for ident in load.sent if ident.startswith(f"{DEAD}-")} - accepted()
+                mended = time.monotonic()
+                await trial.until(lambda: waiting <= accepted())
+                drained = len(waiting) / (time.monotonic() - mended) / (RATE / EVERY)
+                load.stop()
+                await sending
+                await trial.until(lambda: set(load.sent) <= accepted())
+                cpu = sum(process.cpu_times()[:2])
+        p99 = [percentile(latencies_ms(one for one in seen if one.path != f"/{DEAD}"), 0.99) for seen in (before, meanwhile)]
+        if not broken:
+            row.figures = (
+                f"{len(names)} tools in one process of {rss / 1024**2:.0f} MB, ready after {started:.0f} s with {cpu:.0f} s of CPU in all; "
+                f"p99 of the others {p99[0]:.0f} ms before, {p99[1]:.0f} ms meanwhile; "
+                f"grown by {grown:.1f} MB; backlog of {len(waiting)} drained at {drained:.1f} times the inflow"
+            )
+        return [
+            arrived([*first, *load.sent], accepted()),
+            repeated_alike(tool.seen),
+            bounded({"p99 of the others": p99[1], "MB grown": grown}, {"p99 of the others": DEADLINE * 500, "MB grown": GROWTH_MOST_MB}),
+            Verdict("L8 drains at twice the inflow", len(waiting), () if drained >= 2 else (f"{drained:.1f} times",)),
+        ]
+
+    await prove(row, scenario, ("shared_slots",))
