@@ -53,4 +53,4 @@ async def _noticed(scenario: Scenario, name: str) -> str:
         return "it did not come to its end in time"
     except AssertionError as error:
         return str(error).split("\n")[0] or "an assertion"
-    return next((str(verdict) for verdict in verdicts if verdict.violations), "")
+    return "; ".join(str(verdict) for verdict in verdicts if verdict.violations)

@@ -249,7 +249,8 @@ async def test_bad_huge_and_flapping_configurations_lose_nothing(kafka: Kafka, p
     """The last good version stays, no event is lost or judged by an older version than it bears, and nothing is started again."""
 
     async def scenario(broken: str) -> Sequence[Verdict]:
-        shop = Shop(KafkaBroker(kafka.bootstrap), f"{prefix}-{broken}", tmp_path / (broken or "product"))
+        name = f"{prefix}-{broken.replace('_', '-')}" if broken else prefix
+        shop = Shop(KafkaBroker(kafka.bootstrap), name, tmp_path / (broken or "product"))
         with pytest.MonkeyPatch.context() as patch:
             if not broken:
                 verdicts = await _trial(shop, ("bad", "all"), seconds=20)

