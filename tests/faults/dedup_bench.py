@@ -81,7 +81,7 @@ class DedupBench:
         """Create the topics; the input takes the times that it is given, so that the window can be tried to the second."""
         names = [f"{self.prefix}.{name}" for name in ("main", "ledger", "dead.dedup")]
         log = {"message.timestamp.type": "LogAppendTime"}
-        given = {"message.timestamp.type": "CreateTime"}
+        given = {"message.timestamp.type": "CreateTime", "retention.ms": "-1"}  # by their times the messages have long expired
         await self.broker.admin().create(
             [Declared(f"{self.prefix}.input", 1, given), *(Declared(name, 1, log) for name in (*names, self.changelog.topic))]
         )

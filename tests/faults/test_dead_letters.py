@@ -132,7 +132,7 @@ def small_transactions() -> Iterator[pytest.MonkeyPatch]:
     """Have each transaction take about 10 records, as where events come one by one: what crashes is committed before so many have."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("pipeline.runtime.step_worker.SLICE_BYTES", 4_000)
-        patch.setattr("pipeline.runtime.step_worker.TRANSACTION_BYTES", -1)
+        patch.setattr("pipeline.runtime.cadence.TRANSACTION_BYTES", -1)
         yield patch
 
 

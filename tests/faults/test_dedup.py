@@ -138,7 +138,10 @@ async def test_both_ends_of_the_window(proof: Proof) -> None:
         await bench.send(["late"], at_ms=AT_MS + WINDOW_MS + 1_000)
         await bench.work()
         passed = await bench.passed()
-        return [alike("copies that passed before the end, and after it", (1, 2), (passed["web", "early"], passed["web", "late"]))]
+        return [
+            arrived(["early", "late"], {message_id for _, message_id in passed}),
+            alike("copies that passed before the end, and after it", (1, 2), (passed["web", "early"], passed["web", "late"])),
+        ]
 
     await proof(scenario, ["no_window", "window_too_short", "window_too_long", "wall_clock"])
 
