@@ -58,6 +58,7 @@ class DedupBench:
     Attributes:
         failures: Reasons for which the next commits fail.
         metrics: What the member said.
+        build: Name of the broken build that runs on it, or empty.
     """
 
     def __init__(self, bootstrap: str, prefix: str, folder: Path) -> None:
@@ -68,12 +69,14 @@ class DedupBench:
         self.failures: list[str] = []
         self.metrics = MemoryMetrics()
         self.changelog = TopicPartition(f"{prefix}.once.dedup.changelog", 0)
+        self.build = ""
         self._sent = 0
 
     @classmethod
-    async def made(cls, bootstrap: str, prefix: str, folder: Path) -> Self:
+    async def made(cls, bootstrap: str, prefix: str, folder: Path, build: str) -> Self:
         """Make a bench with its topics."""
         bench = cls(bootstrap, prefix, folder)
+        bench.build = build
         await bench.create()
         return bench
 

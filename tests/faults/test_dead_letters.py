@@ -41,7 +41,7 @@ from tests.faults.tool_laws import alike, arrived
 pytestmark = [pytest.mark.faults, pytest.mark.integration]
 
 LETTERS = int(os.environ.get("HEADRACE_FAULT_LETTERS", "5000"))
-"""How many events die; test T40 is about 100,000."""
+"""How many events die; `make faults` sets it higher."""
 RESTARTS = 4
 PARTITIONS = 2
 FILTER = Processor("filter", "enriched", steps=("filter",), lanes={"main": "routed", "dead": "dead.{stage}"})

@@ -25,7 +25,9 @@ from tests.faults.tool_laws import alike, arrived
 pytestmark = [pytest.mark.faults, pytest.mark.integration]
 
 COPIES = int(os.environ.get("HEADRACE_FAULT_COPIES", "5000"))
-"""How many copies of one message are sent; test T24 is about 100,000."""
+"""How many copies of one message are sent; `make faults` sends 100,000."""
+FEW_COPIES = 2_000
+"""How many to a broken build."""
 
 Proof = Callable[[Callable[[DedupBench], Awaitable[Sequence[Verdict]]], Sequence[str]], Awaitable[None]]
 """Runs what is done to a bench on the product and on broken builds."""
@@ -38,7 +40,8 @@ def proof(kafka: Kafka, prefix: str, tmp_path: Path, row: Row) -> Proof:
     async def run(scenario: Callable[[DedupBench], Awaitable[Sequence[Verdict]]], broken: Sequence[str]) -> None:
         async def on_a_bench(build: str) -> Sequence[Verdict]:
             with broken_build(build):
-                return await scenario(await DedupBench.made(kafka.bootstrap, f"{prefix}-{build}", tmp_path / (build or "product") / "0"))
+                folder = tmp_path / (build or "product") / "0"
+                return await scenario(await DedupBench.made(kafka.bootstrap, f"{prefix}-{build}", folder, build))
 
         await prove(row, on_a_bench, broken)
 
@@ -172,15 +175,17 @@ async def test_at_its_bound_the_oldest_are_forgotten(proof: Proof) -> None:
 
 @pytest.mark.fault("T24")
 async def test_many_copies_pass_once_for_each_source(proof: Proof, row: Row) -> None:
-    """Thousands of copies of one message from ten connections pass once; the same id in another source is another message."""
+    """Thousands of copies of one message from 50 connections pass once; the same id in another source is another message."""
 
     async def scenario(bench: DedupBench) -> Sequence[Verdict]:
+        copies = FEW_COPIES if bench.build else COPIES
         await asyncio.gather(
-            bench.send(["same"] * COPIES, connections=10),
-            bench.send(["same"] * (COPIES // 10), source="app", connections=2),
+            bench.send(["same"] * copies, connections=40),
+            bench.send(["same"] * (copies // 10), source="app", connections=10),
         )
         await bench.work()
-        row.figures = f"{COPIES + COPIES // 10} copies from 12 connections"
+        if not bench.build:
+            row.figures = f"{copies + copies // 10} copies from 50 connections"
         passed = Counter({f"{source}/{message_id}": count for (source, message_id), count in (await bench.passed()).items()})
         return [arrived(["web/same", "app/same"], passed), no_duplicate(passed)]
 
