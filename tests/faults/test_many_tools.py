@@ -23,16 +23,16 @@ from tests.faults.tool_laws import arrived, percentile, repeated_alike
 
 pytestmark = [pytest.mark.faults, pytest.mark.integration]
 
-TOOLS = int(os.environ.get("HEADRACE_FAULT_TOOLS", "200"))
-"""How many destinations one process serves."""
+TOOLS = int(os.environ.get("HEADRACE_FAULT_TOOLS", "100"))
+"""How many destinations one process serves; 200 need a quiet machine to say anything of latencies."""
 FEW = 12
 """How many in the trial of a broken build."""
-RATE = 60
+RATE = 40
 """Requests a second in all."""
 DEAD = "t0"
 EVERY = 10
 """One request of so many is for the one that dies."""
-DEADLINE = 5.0
+DEADLINE = 3.0
 PHASE_SECONDS = 8.0
 CALM_MS = 500.0
 CALM_SECONDS = 40.0
@@ -98,7 +98,7 @@ async def _until_calm(tool: HostileTool) -> None:
 
 @pytest.mark.fault("T37")
 async def test_one_dead_tool_delays_no_other(kafka: Kafka, prefix: str, row: Row) -> None:
-    """One of 200 tools goes silent at a tenth of the traffic: the others do not wait, memory is flat, and its backlog drains at twice the inflow."""
+    """One of a hundred tools goes silent at a tenth of the traffic: the others do not wait, memory is flat, and its backlog drains at twice the inflow."""
 
     async def scenario(broken: str) -> Sequence[Verdict]:
         names = [f"t{number}" for number in range(FEW if broken else TOOLS)]
@@ -129,7 +129,8 @@ async def test_one_dead_tool_delays_no_other(kafka: Kafka, prefix: str, row: Row
                 waiting = {ident for ident in load.sent if ident.startswith(f"{DEAD}-")} - accepted()
                 begins.append(time.monotonic())
                 await trial.until(lambda: waiting <= accepted())
-                drained = len(waiting & accepted()) / (time.monotonic() - begins[-1]) / (RATE / EVERY)
+                # What was under way when the tool came back ends at its deadline; from then on the backlog drains.
+                drained = len(waiting & accepted()) / max(1.0, time.monotonic() - begins[-1] - DEADLINE) / (RATE / EVERY)
                 load.stop()
                 await sending
                 await trial.until(lambda: set(load.sent) <= accepted())
@@ -143,7 +144,7 @@ async def test_one_dead_tool_delays_no_other(kafka: Kafka, prefix: str, row: Row
                 f"{percentile(phases[1], 0.5):.0f} and {meanwhile:.0f} ms meanwhile; "
                 f"grown by {grown:.1f} MB; backlog of {len(waiting)} drained at {drained:.1f} times the inflow"
             )
-        most = max(2 * before, DEADLINE * 1000 / 2)
+        most = before + DEADLINE * 1000 / 2
         return [
             arrived([*first, *load.sent], accepted()),
             repeated_alike(tool.seen),
