@@ -58,7 +58,7 @@ CATALOGUE: Final[dict[str, Fault]] = {
     "T38": Fault("scripted answers, order by user"),
     "T39": Fault("a bad deploy: every record raises"),
     "T40": Fault("dead letters sent again, twice"),
-    "T41": Fault("one source at 50 times its rate", "no source has a rate yet"),
+    "T41": Fault("one source at 50 times its rate"),
     "T42": Fault("one hot key"),
     "T43": Fault("a backlog, then the consumers start"),
     "T44": Fault("a lake stopped at every step"),

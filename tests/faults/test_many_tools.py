@@ -98,7 +98,7 @@ async def _until_calm(tool: HostileTool) -> None:
 
 @pytest.mark.fault("T37")
 async def test_one_dead_tool_delays_no_other(kafka: Kafka, prefix: str, row: Row) -> None:
-    """One of a hundred tools goes silent at a tenth of the traffic: the others do not wait, memory is flat, and its backlog drains at twice the inflow."""
+    """One of a hundred tools falls silent, a tenth of the traffic: the others do not wait, memory is flat, its backlog drains at twice the inflow."""
 
     async def scenario(broken: str) -> Sequence[Verdict]:
         names = [f"t{number}" for number in range(FEW if broken else TOOLS)]
