@@ -26,7 +26,7 @@ from pipeline.runtime.http.connection import Connection
 from pipeline.runtime.http.pooled_client import PooledClient, Target
 
 TRIES: Final = 3
-SLOTS: Final = 16
+SLOTS: Final = 4
 BATCH_SECONDS: Final = 1.0
 
 
