@@ -40,7 +40,7 @@ acceptance: $(DEV) ## Use a fresh clone as a user would: 10,000 calls of real SD
 
 faults: $(DEV) ## Kill, stop and starve processes and brokers; the report is benchmarks/results/faults-DATE.md (an hour; ARGS="-k T11" for a part)
 	HEADRACE_FAULT_HITS=$${HEADRACE_FAULT_HITS:-20} HEADRACE_FAULT_STOPS=$${HEADRACE_FAULT_STOPS:-50} HEADRACE_FAULT_REPORT=$(FAULT_REPORT) \
-		HEADRACE_FAULT_COPIES=$${HEADRACE_FAULT_COPIES:-100000} HEADRACE_FAULT_LETTERS=$${HEADRACE_FAULT_LETTERS:-20000} \
+		HEADRACE_FAULT_COPIES=$${HEADRACE_FAULT_COPIES:-100000} HEADRACE_FAULT_LETTERS=$${HEADRACE_FAULT_LETTERS:-10000} \
 		$(BIN)/pytest -m "faults or fault" -p no:randomly -s $(ARGS)
 
 soak: $(DEV) ## Kill at random for an hour and watch memory and open files; SOAK_MINUTES=10 for less
