@@ -17,9 +17,10 @@ from pipeline.deliver.verdicts import Delivered, Disable, Park, Retry, Verdict, 
 from pipeline.model.outcomes import Dead
 from pipeline.model.record import Record, TopicPartition
 from pipeline.ports.http import Answer, Request
-from pipeline.runtime import delivery, delivery_order, delivery_written
+from pipeline.runtime import delivery, delivery_order, delivery_request, delivery_written
 from pipeline.runtime.delivery import DeliverWorker
-from pipeline.runtime.delivery_lane import DeliveryLane, Entry
+from pipeline.runtime.delivery_entry import Entry
+from pipeline.runtime.delivery_lane import DeliveryLane
 from pipeline.runtime.delivery_order import HeldTopic
 from pipeline.runtime.http import connection
 from pipeline.runtime.http.connection import Connection
@@ -31,8 +32,9 @@ BATCH_SECONDS: Final = 1.0
 
 
 def _replace(owner: object, **parts: Any) -> None:  # noqa: ANN401 (whatever stands there)
-    """Put parts of a broken build in the place of the product's."""
+    """Put parts of a broken build in the place of the product's, which are there: a switch that does nothing would break nothing."""
     for name, part in parts.items():
+        assert hasattr(owner, name), f"{owner} has no {name}"
         setattr(owner, name, part)
 
 
@@ -71,7 +73,7 @@ def retry_after_believed() -> None:
 
 def no_deadline() -> None:
     """Wait for an answer as long as it takes."""
-    _replace(delivery, to_send=lambda item, **rest: to_send(item, **{**rest, "timeout_seconds": 3600.0}))
+    _replace(delivery_request, to_send=lambda item, **rest: to_send(item, **{**rest, "timeout_seconds": 3600.0}))
 
 
 def no_limit() -> None:
