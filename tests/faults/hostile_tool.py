@@ -50,7 +50,6 @@ class HostileTool:
         seen: All requests, in the order in which they were read.
         accepted: The ids that were answered with 200, by path, in order.
         connections: How many connections were made.
-        most_at_once: Most requests under way at the same time, by path.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -60,8 +59,6 @@ class HostileTool:
         self.behave: dict[str, Behaviour] = {}
         self.seen: list[Seen] = []
         self.accepted: dict[str, list[str]] = defaultdict(list)
-        self.most_at_once: Counter[str] = Counter()
-        self._under_way: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -95,13 +92,8 @@ class HostileTool:
             while True:
                 seen = await _read(reader)
                 self.seen.append(seen)
-                self._under_way[seen.path] += 1
-                self.most_at_once[seen.path] = max(self.most_at_once[seen.path], self._under_way[seen.path])
-                try:
-                    await self.behave.get(seen.path, self.accept)(seen, writer)
-                    await writer.drain()
-                finally:
-                    self._under_way[seen.path] -= 1
+                await self.behave.get(seen.path, self.accept)(seen, writer)
+                await writer.drain()
         except (OSError, asyncio.IncompleteReadError, Closed):
             pass
         finally:
