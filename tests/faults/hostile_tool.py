@@ -263,7 +263,7 @@ def reset_first(tool: HostileTool, times: int) -> Behaviour:
 
 
 def twice_first(tool: HostileTool) -> Behaviour:
-    """Answer the first try of each id with 503 and 200 at once; accept the second.
+    """Answer the first try of each id with 503 and 200 in one piece; accept the second.
 
     Args:
         tool: Whose behaviour it is.
@@ -275,7 +275,7 @@ def twice_first(tool: HostileTool) -> Behaviour:
             await tool.accept(seen, writer)
             return
         taken.add(seen.id)
-        answer(writer, 503)
-        answer(writer, 200)
+        # In one piece: what comes later, over a connection that is used again by then, nobody can tell from an answer to the next request.
+        writer.write(b"HTTP/1.1 503 X\r\ncontent-length: 0\r\n\r\nHTTP/1.1 200 X\r\ncontent-length: 0\r\n\r\n")
 
     return behave
