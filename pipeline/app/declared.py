@@ -15,7 +15,7 @@ from pipeline.deliver.addresses import leads_inside
 from pipeline.destinations.declaration import settings_schema
 from pipeline.mapping import compile_mapping, compile_query
 from pipeline.model.topology import Topology
-from pipeline.model.workspace import Destination, Storage, Workspace
+from pipeline.model.workspace import Destination, Source, Storage, Workspace
 from pipeline.registry import DESTINATION_TYPES, ENRICHMENTS, STEPS, STORAGE_TYPES
 
 WORKSPACE_FILE: Final = "workspace.yaml"
@@ -181,7 +181,7 @@ def missing_secrets(workspace: Workspace, secrets: Secrets) -> list[str]:
         A sentence for each, which says what to do.
     """
     missing: dict[str, None] = {}
-    for text in _texts([*([*source.write_keys] for source in workspace.sources.values()), *(one.settings for one in _configured(workspace))]):
+    for text in _texts([*map(_of_source, workspace.sources.values()), *(one.settings for one in _configured(workspace))]):
         for reference in references_in(text):
             try:
                 secrets.resolve(reference.text)
@@ -219,6 +219,10 @@ def _host(url: object) -> str:
         return urlsplit(url).hostname or "" if isinstance(url, str) else ""
     except ValueError:  # a broken IPv6 address
         return ""
+
+
+def _of_source(source: Source) -> list[Any]:
+    return [source.write_keys, source.disabled_keys, source.oauth.public_keys if source.oauth is not None else ()]
 
 
 def _configured(workspace: Workspace) -> list[Destination | Storage]:

@@ -123,6 +123,7 @@ def _check_objects(objects: _Objects, rules: WorkspaceRules, read: ReadSchema, d
     # Both stand in the header `routes`, so one id must not mean two things.
     problems += _doubled([*objects.destinations, *objects.storage], "destination or storage")
     problems += _write_keys(objects.sources)
+    problems += _admission(objects.sources)
     problems += _enrichments(objects.documents, rules)
     for document in objects.documents:
         default = (document.data or {}).get("default_source")
@@ -174,6 +175,21 @@ def _write_keys(sources: Sequence[_Item]) -> list[Problem]:
 
 
 _WRITE_KEY_LEAST: Final = 8
+
+
+def _admission(sources: Sequence[_Item]) -> list[Problem]:
+    """Check what a source says about who may send to it beside its write keys."""
+    problems = []
+    clients: dict[str, str] = {}
+    for item in sources:
+        if "burst" in item.data and "rate" not in item.data:
+            problems.append(item.problem(("burst",), "burst without rate means nothing", "say how many events a second it takes: rate", key=True))
+        client = item.data.get("oauth", {}).get("client_id")
+        if client is not None and clients.setdefault(client, item.data["id"]) != item.data["id"]:
+            problems.append(
+                item.problem(("oauth", "client_id"), f"the source {clients[client]} has this client too", "each source needs a client of its own")
+            )
+    return problems
 
 
 def _enrichments(documents: Sequence[Document], rules: WorkspaceRules) -> list[Problem]:

@@ -175,7 +175,7 @@ def _declared_key(declared: Workspace, source: str) -> str:
     if source and source not in declared.sources:
         raise CommandError(f"there is no source {source}", did_you_mean(source, declared.sources), status=2)
     wanted = [declared.sources[source]] if source else list(declared.sources.values())
-    key = next((one.write_keys[0] for one in wanted if one.write_keys), "")
+    key = next((key for one in wanted for key in one.write_keys if key not in one.disabled_keys), "")
     if not key:
         raise CommandError("no source has a write key", "add one with `headrace source add web`, or give --write-key KEY")
     return key

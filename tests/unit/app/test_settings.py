@@ -1,5 +1,6 @@
 """The environment's settings, secrets behind references, and where the product's own files lie."""
 
+import ipaddress
 from pathlib import Path
 
 import pytest
@@ -77,3 +78,13 @@ def test_the_products_own_files_are_found(tmp_path: Path) -> None:
     assert topology_file(str(mine)) == mine
     with pytest.raises(SettingError, match="default, fused"):
         topology_file("nothing")
+
+
+def test_trusted_proxies_are_addresses_and_networks() -> None:
+    """With commas between them; anything else is a mistake that is named."""
+    assert read_settings({"HEADRACE_TRUSTED_PROXIES": "10.0.0.0/8, 2001:db8::1"}).trusted_proxies == (
+        ipaddress.ip_network("10.0.0.0/8"),
+        ipaddress.ip_network("2001:db8::1/128"),
+    )
+    with pytest.raises(SettingError, match=r"HEADRACE_TRUSTED_PROXIES.*10\.0\.0\.0/8"):
+        read_settings({"HEADRACE_TRUSTED_PROXIES": "the proxy"})

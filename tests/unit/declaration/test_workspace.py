@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipeline.model.workspace import Destination, Filter, MappingDeclaration, Source, Storage
+from pipeline.declaration.objects import object_data, source_of
+from pipeline.model.workspace import Destination, Filter, MappingDeclaration, OAuth, Source, Storage
 from tests.unit.declaration.cases import SHOP, load, problems
 
 
@@ -231,3 +232,45 @@ def test_device_mode() -> None:
     settings = "settings: {url: u, browser_url: v}"
     text = f"workspace: shop\nsources: [{{id: web}}]\ndestinations: [{{id: crm, type: webhook, sources: [web], {settings}, mode: device}}]\n"
     assert "device" == load(text).destinations["crm"].mode
+
+
+ADMISSION = """
+workspace: shop
+sources:
+  - id: web
+    write_keys: ["${env:ONE}", "${env:TWO}"]
+    disabled_keys: ["${env:ONE}"]
+    origins: ["https://*.shop.example", "null"]
+    rate: 0.5
+    burst: 10
+    oauth: {client_id: shop, public_keys: {k1: "${file:k1.pem}"}, audience: "https://x", token_seconds: 60}
+"""
+
+
+def test_who_may_send_survives_the_way_through_the_topic_config() -> None:
+    """What a source says about it is the same after it was written and read."""
+    source = load(ADMISSION).sources["web"]
+    assert source.oauth == OAuth("shop", {"k1": "${file:k1.pem}"}, "https://x", 60)
+    assert (source.rate, source.burst, source.disabled_keys) == (0.5, 10, ("${env:ONE}",))
+    assert source == source_of(object_data(source))
+
+
+@pytest.mark.parametrize(
+    ("written", "instead", "path", "message"),
+    [
+        ("    rate: 0.5\n", "", "sources[0].burst", "burst without rate means nothing"),
+        ("rate: 0.5", "rate: 0", "sources[0].rate", "0 is not more than 0"),
+        ("https://*.shop.example", "https://Shop.example/path", "sources[0].origins[0]", "is not written as it must be"),
+        ("token_seconds: 60", "token_seconds: 1", "sources[0].oauth.token_seconds", "1 is less than 60"),
+        ('{k1: "${file:k1.pem}"}', "{}", "sources[0].oauth.public_keys", "must not be empty"),
+        (
+            "sources:\n",
+            "sources:\n  - {id: a, oauth: {client_id: shop, public_keys: {k: x}}}\n",
+            "sources[1].oauth.client_id",
+            "the source a has this client too",
+        ),
+    ],
+)
+def test_what_is_wrong_about_who_may_send(written: str, instead: str, path: str, message: str) -> None:
+    """Each fault has its place."""
+    assert [(problem.path, problem.message) for problem in problems(ADMISSION.replace(written, instead))] == [(path, message)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.app.cli.send import _declared_key
 from pipeline.app.declared import read_workspace
 from tests.unit.app.cli.commands import Shell
 
@@ -63,3 +64,11 @@ def test_the_list_names_what_is_not_set_here(shop: Shell, tmp_path: Path) -> Non
     """A key whose secret lies on another machine has no fingerprint on this one."""
     (tmp_path / ".headrace" / "secrets.env").unlink()
     assert "not set here" in shop.run("source", "key", "list", "web").out
+
+
+def test_send_takes_a_key_that_is_enabled(shop: Shell, tmp_path: Path) -> None:
+    """`headrace send` passes over the disabled one."""
+    added = shop.run("source", "key", "add", "web", "--json").json
+    shop.run("source", "key", "disable", "web", "WEB_WRITE_KEY")
+    declared = read_workspace(tmp_path / "workspace.yaml")
+    assert _declared_key(declared, "web") == f"${{env:{added['variable']}}}"
