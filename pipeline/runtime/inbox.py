@@ -5,17 +5,38 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from math import ceil
 from typing import Final
 
 from pipeline.model.record import Record
 
-INBOX_BYTES: Final = 8 * 1024 * 1024
-"""Input that waits for a partition's worker; above it the partition is paused."""
+INBOX_BYTES: Final = 4 * 1024 * 1024
+"""Input that waits for a partition's worker; above it the partition is paused. What follows waits packed, in the client."""
 _RECORD_OVERHEAD: Final = 256
 
 
 class InboxClosedError(Exception):
     """The inbox is closed and empty: the partition is handed on."""
+
+
+class _Run:
+    """Records that were put together, less those that were taken. They count as equally large: to weigh each costs as much as to take it."""
+
+    __slots__ = ("_next", "_records", "mean")
+
+    def __init__(self, records: Sequence[Record], mean: float) -> None:
+        self._records = records
+        self._next = 0
+        self.mean = mean
+
+    @property
+    def is_empty(self) -> bool:
+        return self._next >= len(self._records)
+
+    def next(self, room: float) -> list[Record]:
+        """Give as many as fill the room, and at least one."""
+        first, self._next = self._next, self._next + max(1, ceil(room / self.mean))
+        return list(self._records[first : self._next])
 
 
 class Inbox:
@@ -31,9 +52,9 @@ class Inbox:
     """
 
     def __init__(self, limit_bytes: int, on_room: Callable[[], None]) -> None:
-        self._records: deque[Record] = deque()
-        self._sizes: deque[int] = deque()
-        self._bytes = 0
+        self._runs: deque[_Run] = deque()
+        self._count = 0
+        self._bytes = 0.0
         self._limit = limit_bytes
         self._on_room = on_room
         self._arrived = asyncio.Event()
@@ -43,12 +64,12 @@ class Inbox:
 
     def __len__(self) -> int:
         """Count the records that wait."""
-        return len(self._records)
+        return self._count
 
     @property
     def size(self) -> int:
         """Bytes that wait."""
-        return self._bytes
+        return int(self._bytes)
 
     def put(self, records: Sequence[Record]) -> bool:
         """Add fetched records.
@@ -59,10 +80,11 @@ class Inbox:
         Returns:
             Whether the inbox is now above its limit.
         """
-        sizes = [_size(record) for record in records]
-        self._records.extend(records)
-        self._sizes.extend(sizes)
-        self._bytes += sum(sizes)
+        if records:
+            size = _size(records)
+            self._runs.append(_Run(records, size / len(records)))
+            self._count += len(records)
+            self._bytes += size
         self._arrived.set()
         if self._bytes > self._limit:
             self._over = True
@@ -72,7 +94,7 @@ class Inbox:
         """Take the oldest records.
 
         Args:
-            max_bytes: Most bytes of keys, values and headers; at least one record is given.
+            max_bytes: About the most bytes of keys, values and headers: records that were put together count alike. At least one is given.
             timeout_seconds: Longest wait for a first record, or None to wait for ever.
 
         Returns:
@@ -81,24 +103,30 @@ class Inbox:
         Raises:
             InboxClosedError: The inbox is closed and empty.
         """
-        if not self._records and not self.closed:
+        if not self._runs and not self.closed:
             self._arrived.clear()
             try:
                 async with asyncio.timeout(timeout_seconds):
                     await self._arrived.wait()
             except TimeoutError:
                 return []
-        if not self._records:
+        if not self._runs:
             if self.closed:
                 raise InboxClosedError
             return []
         taken: list[Record] = []
-        size = 0
-        records, sizes = self._records, self._sizes
-        while records and (size < max_bytes or not taken):
-            taken.append(records.popleft())
-            size += sizes.popleft()
-        self._bytes -= size
+        room = float(max_bytes)
+        while self._runs and (room > 0 or not taken):
+            run = self._runs[0]
+            part = run.next(room)
+            taken = taken + part if taken else part
+            room -= len(part) * run.mean
+            self._bytes -= len(part) * run.mean
+            if run.is_empty:
+                self._runs.popleft()
+        self._count -= len(taken)
+        if not self._runs:
+            self._bytes = 0.0
         self.taken = taken[-1].offset + 1
         if self._over and self._bytes < self._limit // 2:
             self._over = False
@@ -108,14 +136,19 @@ class Inbox:
     def close(self) -> None:
         """Say that nothing more comes; what has not been taken is let go."""
         self.closed = True
-        self._records.clear()
-        self._sizes.clear()
-        self._bytes = 0
+        self._runs.clear()
+        self._count = 0
+        self._bytes = 0.0
         self._arrived.set()
 
 
-def _size(record: Record) -> int:
-    size = _RECORD_OVERHEAD + (len(record.value) if record.value else 0) + (len(record.key) if record.key else 0)
-    for name, value in record.headers:
-        size += len(name) + (len(value) if value else 0)
+def _size(records: Sequence[Record]) -> int:
+    size = _RECORD_OVERHEAD * len(records)
+    for _, _, _, _, key, value, headers in records:
+        if value is not None:
+            size += len(value)
+        if key is not None:
+            size += len(key)
+        for name, content in headers:
+            size += len(name) + (len(content) if content else 0)
     return size

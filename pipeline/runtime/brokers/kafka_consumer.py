@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
@@ -17,7 +18,7 @@ from aiokafka.structs import TopicPartition as KafkaTopicPartition
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Record, TopicPartition
 from pipeline.ports.broker import Assigned, BrokerError, Position, Revoked, TopicState
-from pipeline.runtime.brokers.kafka_records import as_they_are, read_whatever_was_written
+from pipeline.runtime.brokers.kafka_records import in_chunks, read_whatever_was_written
 from pipeline.runtime.brokers.kafka_topics import Pins, describe_topics, marked, read_marked
 
 _log = logging.getLogger(__name__)
@@ -26,6 +27,16 @@ SESSION_MS: Final = 6_000
 """After this without a heartbeat the group hands a member's partitions on."""
 HEARTBEAT_MS: Final = 1_500
 COMMITTED_ATTEMPTS: Final = 6
+FETCH_BYTES: Final = 8 * 1024 * 1024
+"""Most bytes, packed, that one answer of a broker has, however many partitions it is about."""
+CHUNKS: Final = 4
+"""Most chunks that are unpacked between two turns of the loop: our own batches have 1 MiB, which take 2 ms."""
+IDLE_WAIT_MS: Final = 1000
+"""How long a broker waits with its answer for a record to come: it ends at once when there is one, and idle ones cost the broker."""
+BUSY_WAIT_MS: Final = 50
+"""The same while some partition has a backlog: one that has used up what was fetched waits for the answer about the others."""
+HELD_SECONDS: Final = 0.01
+"""Longest wait for records while a partition is held back: its own may be asked for again at any time."""
 STOP_SECONDS: Final = 3.0
 """Longest wait for leaving the group; where the broker is away aiokafka would wait for its answer for 40 s."""
 
@@ -46,7 +57,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
         for partition in partitions:
             # Paused and placed before anything is awaited: getmany may run beside this callback, and a partition
             # without a position would be reset by policy. The true position is set by `seek` after fencing.
-            self._consumer.pause(partition)
+            self._consumer.stop_fetching(partition)
             self._consumer.seek(partition, 0)
         await self._assigned(partitions)
 
@@ -70,6 +81,7 @@ class KafkaConsumer:
         self._admin: AIOKafkaAdminClient | None = None
         self._connecting = asyncio.Lock()
         self._leaving: asyncio.Task[None] | None = None
+        self._held: set[KafkaTopicPartition] = set()
 
     @property
     def stopped(self) -> bool:
@@ -91,15 +103,15 @@ class KafkaConsumer:
             group_id=self._group,
             client_id=self._client_id,
             isolation_level="read_committed",
-            key_deserializer=as_they_are,
+            key_deserializer=in_chunks,
             enable_auto_commit=False,
             auto_offset_reset="none",
             session_timeout_ms=SESSION_MS,
             heartbeat_interval_ms=HEARTBEAT_MS,
             rebalance_timeout_ms=15_000,
             max_partition_fetch_bytes=TOPIC_MESSAGE_BYTES,
-            # A long poll ends at once when there is something; idle ones cost the broker. But a partition resumed meanwhile waits for its end.
-            fetch_max_wait_ms=1000,
+            fetch_max_bytes=FETCH_BYTES,
+            fetch_max_wait_ms=IDLE_WAIT_MS,
             partition_assignment_strategy=(RoundRobinPartitionAssignor,),
         )
         self._consumer = consumer
@@ -113,22 +125,38 @@ class KafkaConsumer:
 
     async def fetch(self, timeout_seconds: float) -> Mapping[TopicPartition, Sequence[Record]]:
         """Wait for records of the partitions that are not paused."""
+        client, held = self._client, self._held
+        wanted = client.assignment() - held if held else ()
+        busy = bool(held)
+        if busy:
+            timeout_seconds = min(timeout_seconds, HELD_SECONDS)
+            if not wanted:  # to ask for none means all
+                await asyncio.sleep(timeout_seconds)
+                return {}
+        client._fetcher._fetch_max_wait_ms = BUSY_WAIT_MS if busy else IDLE_WAIT_MS  # noqa: SLF001 (aiokafka 0.14 has it for good at the start only)
         try:
-            fetched = await self._client.getmany(timeout_ms=int(timeout_seconds * 1000))
+            fetched = await client.getmany(*wanted, timeout_ms=int(timeout_seconds * 1000), max_records=CHUNKS)
         except OffsetOutOfRangeError as error:
             reason = (
                 f"group {self._group}: an offset to read is no longer in the topic (retention ran ahead of the reader, or the topic was made anew)"
             )
             raise BrokerError(reason) from error
-        return {TopicPartition(*partition): records for partition, records in fetched.items()}
+        return {TopicPartition(*partition): list(chain.from_iterable(chunk.records for chunk in chunks)) for partition, chunks in fetched.items()}
 
     def pause(self, partition: TopicPartition) -> None:
-        """Stop fetching a partition."""
-        self._client.pause(KafkaTopicPartition(*partition))
+        """Give no more of a partition; what was fetched of it is kept as it came, where aiokafka's own pause throws it away."""
+        self._held.add(KafkaTopicPartition(*partition))
 
     def resume(self, partition: TopicPartition) -> None:
-        """Fetch a partition again."""
-        self._client.resume(KafkaTopicPartition(*partition))
+        """Give records of a partition again."""
+        key = KafkaTopicPartition(*partition)
+        self._held.discard(key)
+        self._client.resume(key)
+
+    def stop_fetching(self, partition: TopicPartition) -> None:
+        """Ask the broker for nothing of a partition whose place is not known yet."""
+        self._client.pause(KafkaTopicPartition(*partition))
+        self._held.discard(KafkaTopicPartition(*partition))
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Set the offset that is read next."""

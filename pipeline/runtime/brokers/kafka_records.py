@@ -9,17 +9,13 @@ The bound on unpacking is here and not in the topic's settings: `max.message.byt
 
 from __future__ import annotations
 
-import gzip
-import io
 import logging
 import struct
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Final, NamedTuple
 
 import aiokafka.consumer.fetcher
-import cramjam
 from aiokafka.codec import snappy_decode
 from aiokafka.consumer.fetcher import PartitionRecords
 from aiokafka.errors import CorruptRecordException
@@ -28,17 +24,17 @@ from aiokafka.record.memory_records import MemoryRecords
 
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Record
+from pipeline.runtime.brokers.kafka_unpacking import NONE, SNAPPY, UNPACKED_BYTES, unpack
 
 _log = logging.getLogger(__name__)
 
-UNPACKED_BYTES: Final = 4 * TOPIC_MESSAGE_BYTES
-"""The most that a compressed batch may unpack to, and about the most that one fetch unpacks of a partition; our own batches have 1 MiB."""
 UNPACKED_RECORDS: Final = TOPIC_MESSAGE_BYTES // 7
 """The most records in a compressed batch: as many as an uncompressed one could hold. A record takes seven bytes, but hundreds as an object."""
+CHUNK_BYTES: Final = 256 * 1024
+"""What a chunk of small batches unpacks to; one that is larger is a chunk of its own."""
 UNREADABLE: Final = "unreadable_batch"
 """Header of the record that stands for a whole batch: how many records were in it."""
 
-_NONE, _GZIP, _SNAPPY, _LZ4, _ZSTD = range(5)
 _CODECS: Final = 0x07
 _APPEND_TIME: Final = 0x08
 _OVERHEAD: Final = 12
@@ -47,8 +43,6 @@ _ATTRIBUTES: Final = 22
 _TIMESTAMPS: Final = 27
 _COUNT: Final = 57
 _RECORDS: Final = 61
-_XERIAL: Final = b"\x82SNAPPY\0\0\0\0\1\0\0\0\1"
-"""What Java's and aiokafka's snappy begins with; blocks follow, each with its length before it."""
 
 
 class KafkaRecord(NamedTuple):
@@ -63,6 +57,20 @@ class KafkaRecord(NamedTuple):
     checksum: None = None
 
 
+class _Whole(NamedTuple):
+    """All records of a batch, which the fetcher takes for one.
+
+    Attributes:
+        offset: The batch's last offset.
+        records: Its records, in the library's form.
+        size: Bytes that they were unpacked to.
+    """
+
+    offset: int
+    records: list[Any]
+    size: int
+
+
 class TolerantRecords:
     """What a fetch gave of one partition, batch by batch; takes the place of aiokafka's MemoryRecords.
 
@@ -70,6 +78,9 @@ class TolerantRecords:
 
     Args:
         data: Record batches one after the other; the last may be cut off.
+
+    Attributes:
+        in_wholes: Whether a batch gives all its records as one; whoever reads so takes some at a time, and there is no end before the last.
     """
 
     def __init__(self, data: bytes) -> None:
@@ -78,6 +89,7 @@ class TolerantRecords:
         self._place = 0
         self._left = UNPACKED_BYTES
         self._records_left = UNPACKED_RECORDS
+        self.in_wholes = False
 
     def size_in_bytes(self) -> int:
         """Give the size of the data."""
@@ -85,7 +97,7 @@ class TolerantRecords:
 
     def has_next(self) -> bool:
         """Say whether there is another whole batch."""
-        return bool(self._left > 0 and self._records_left > 0 and self._inner.has_next())
+        return bool((self.in_wholes or (self._left > 0 and self._records_left > 0)) and self._inner.has_next())
 
     def next_batch(self) -> Any:  # noqa: ANN401 (either this module's batch or one of aiokafka's, which have no common type)
         """Give the next batch, or None; control batches and those before format 2 as aiokafka reads them."""
@@ -128,24 +140,30 @@ class _TolerantBatch:
         data = self._data
         codec = data[_ATTRIBUTES] & _CODECS
         inner = self._inner
-        if codec != _NONE:
+        size: int | None = len(data)
+        if codec != NONE:
             count: int
             (count,) = struct.unpack_from(">i", data, _COUNT)
             size, plain = (None, None) if count > UNPACKED_RECORDS else unpack(codec, data[_RECORDS:])
             if size is None:
                 self._records.unpacked(UNPACKED_BYTES, count)  # it has cost as much: a fetch full of such batches must not hold the loop for seconds
-                yield self._stand_in(count)
+                yield from self._given([self._stand_in(count)], UNPACKED_BYTES)
                 return
             self._records.unpacked(size, count)
             if plain is not None:
                 data = memoryview(_uncompressed(data, plain))
                 inner = DefaultRecordBatch(data.obj)
         try:
-            yield from inner
+            yield from self._given(inner, size)
         except (UnicodeDecodeError, CorruptRecordException):  # the second from its Python twin, where there is no C
-            if codec == _SNAPPY:
+            if codec == SNAPPY:
                 data = memoryview(_uncompressed(data, snappy_decode(data[_RECORDS:].tobytes())))
-            yield from parse(data.tobytes())  # from the first record on: the fetcher leaves out what lies before the offset it has reached
+            # from the first record on: the fetcher leaves out what lies before the offset it has reached
+            yield from self._given(parse(data.tobytes()), size)
+
+    def _given(self, records: Iterable[Any], size: int | None) -> Iterable[Any]:
+        """Give records one by one, or as one whole."""
+        return [_Whole(self.next_offset - 1, list(records), size or 0)] if self._records.in_wholes else records
 
     def _stand_in(self, count: int) -> KafkaRecord:
         """Make the record that is read in place of all: the batch's own bytes, so that nothing is lost, at its last offset."""
@@ -228,67 +246,6 @@ def _uncompressed(batch: memoryview, plain: bytes | memoryview) -> bytes:
     return b"".join((head, plain))
 
 
-def unpack(codec: int, packed: memoryview) -> tuple[int | None, memoryview | None]:
-    """Unpack at most UNPACKED_BYTES, never taking more memory than that on the way.
-
-    Args:
-        codec: Kafka's number of the codec: 1 gzip, 2 snappy, 3 lz4, 4 zstd.
-        packed: What it made.
-
-    Returns:
-        The unpacked size, or None where it is more or the bytes are not of that codec; and what was unpacked, but for snappy, which says its size
-        in advance and is left to aiokafka.
-    """
-    if codec == _SNAPPY:
-        size = _snappy_size(packed)
-        return (size if size is not None and size <= UNPACKED_BYTES else None), None
-    plain = _gunzip(packed) if codec == _GZIP else _into_room(cramjam.lz4 if codec == _LZ4 else cramjam.zstd, packed)
-    return (len(plain), plain) if plain is not None and len(plain) <= UNPACKED_BYTES else (None, None)
-
-
-def _gunzip(packed: memoryview) -> memoryview | None:
-    stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
-    try:
-        plain = stream.decompress(packed, UNPACKED_BYTES + 1)
-        if stream.unused_data:  # more members follow, as gzip allows; read one by one here they would be copied over and over
-            plain = gzip.GzipFile(fileobj=io.BytesIO(packed)).read(UNPACKED_BYTES + 1)
-        elif not stream.eof:
-            return None
-    except (OSError, EOFError, zlib.error):
-        return None
-    return memoryview(plain)
-
-
-def _into_room(codec: Any, packed: memoryview) -> memoryview | None:  # noqa: ANN401 (one of cramjam's modules)
-    for room in (
-        min(32 * len(packed) + 4096, UNPACKED_BYTES),
-        UNPACKED_BYTES,
-    ):  # to clear megabytes for each small batch costs more than to unpack it
-        into = bytearray(room)
-        try:
-            size = codec.decompress_into(packed, into)
-        except cramjam.DecompressionError:
-            continue
-        return memoryview(into)[:size]
-    return None
-
-
-def _snappy_size(packed: memoryview) -> int | None:
-    try:
-        if len(packed) <= len(_XERIAL) or packed[: len(_XERIAL)].tobytes() != _XERIAL:
-            return int(cramjam.snappy.decompress_raw_len(packed))
-        size, place = 0, len(_XERIAL)
-        while place < len(packed):
-            (length,) = struct.unpack_from(">i", packed, place)
-            if length < 0:
-                return None
-            size += cramjam.snappy.decompress_raw_len(packed[place + 4 : place + 4 + length])
-            place += 4 + length
-    except (cramjam.DecompressionError, struct.error):
-        return None
-    return size
-
-
 def as_they_are(data: bytes | None) -> bytes | None:
     """Deserialise nothing; a consumer with this for its key deserialiser gives our records instead of aiokafka's.
 
@@ -301,19 +258,82 @@ def as_they_are(data: bytes | None) -> bytes | None:
     return data
 
 
+def in_chunks(data: bytes | None) -> bytes | None:
+    """Deserialise nothing; a consumer with this for its key deserialiser gives a Chunk of our records for each record of aiokafka's.
+
+    So `max_records` of `getmany` bounds what is unpacked at once; the rest waits as it came.
+
+    Args:
+        data: A key.
+
+    Returns:
+        The same.
+    """
+    return data
+
+
+class Chunk(NamedTuple):
+    """Records of whole batches, one after the other.
+
+    Attributes:
+        records: The records.
+        size: Bytes that they were unpacked to.
+    """
+
+    records: list[Record]
+    size: int
+
+
 class DirectRecords(PartitionRecords):  # type: ignore[misc]  # aiokafka ships without types
-    """What a fetch gave of one partition, record by record, made into ours at once: aiokafka's own record costs as much as reading it."""
+    """What a fetch gave of one partition, made into our records at once: aiokafka's own record costs as much as reading it."""
 
     def __iter__(self) -> Iterator[Any]:
         """Give the records in order."""
-        return self._records_iterator if self._key_deserializer is as_they_are else super().__iter__()  # type: ignore[no-any-return]  # see above
+        return self._records_iterator if self._key_deserializer in _DIRECT else super().__iter__()  # type: ignore[no-any-return]  # see above
+
+    def _unpack_records(self) -> Iterator[Any]:
+        found = super()._unpack_records()
+        if self._key_deserializer is not in_chunks:
+            return found  # type: ignore[no-any-return]  # see above
+        self._records.in_wholes = True
+        return _chunks(found)
 
     def _consumer_record(self, tp: Any, record: Any) -> Any:  # noqa: ANN401 (aiokafka's, without types)
+        if self._key_deserializer is in_chunks:
+            first = self.next_fetch_offset
+            whole = (
+                record if record.__class__ is _Whole else _Whole(record.offset, [record], len(record.value or b""))
+            )  # control batches, old formats
+            topic, partition = tp
+            return Chunk(
+                [
+                    _record((topic, partition, offset, one.timestamp, one.key, one.value, tuple(one.headers)))
+                    for one in whole.records
+                    if (offset := one.offset) >= first
+                ],
+                whole.size,
+            )
         if self._key_deserializer is not as_they_are:  # a library in this process that reads for itself (the monitor)
             return super()._consumer_record(tp, record)
         return _record((*tp, record.offset, record.timestamp, record.key, record.value, tuple(record.headers)))
 
 
+def _chunks(batches: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Put small batches together: of each that is handed on the loop has work, however few records are in it."""
+    records: list[Record] = []
+    size = 0
+    for batch in batches:
+        records = records + batch.records if records else batch.records
+        size += batch.size
+        if size >= CHUNK_BYTES:
+            if records:
+                yield Chunk(records, size)
+            records, size = [], 0
+    if records:
+        yield Chunk(records, size)
+
+
+_DIRECT: Final = (as_they_are, in_chunks)
 _record: Final[Callable[[tuple[object, ...]], Record]] = partial(tuple.__new__, Record)
 """Makes a record of its seven attributes in a third of the time that its own constructor takes."""
 

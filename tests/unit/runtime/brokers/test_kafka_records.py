@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import aiokafka.consumer.fetcher
@@ -19,14 +19,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.runtime.brokers.kafka_records import (
-    UNPACKED_BYTES,
+    CHUNK_BYTES,
     UNPACKED_RECORDS,
     UNREADABLE,
+    Chunk,
+    DirectRecords,
     TolerantRecords,
+    in_chunks,
     parse,
     read_whatever_was_written,
-    unpack,
 )
+from pipeline.runtime.brokers.kafka_unpacking import UNPACKED_BYTES, unpack
 
 CODECS = {"none": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
 APPEND_TIME, TRANSACTIONAL, CONTROL = 0x08, 0x10, 0x20
@@ -92,6 +95,13 @@ def fetched(data: bytes, *, start: int = 0) -> list[tuple[int, bytes | None, tup
     """Read a fetch as aiokafka's fetcher does: offset, value and headers of each record."""
     records = PartitionRecords(TopicPartition("raw", 0), TolerantRecords(data), [], start, None, None, True, 1)  # noqa: FBT003 (not our signature)
     return [(record.offset, record.value, record.headers) for record in records]
+
+
+def chunked(data: bytes, *, start: int = 0, aborted: Sequence[tuple[int, int]] = ()) -> Iterator[tuple[Chunk, int]]:
+    """Read a fetch as a group's member does: chunks, each with the offset that is read next after it."""
+    records = DirectRecords(TopicPartition("raw", 0), TolerantRecords(data), aborted, start, in_chunks, None, True, 1)  # noqa: FBT003 (not our signature)
+    for chunk in records:
+        yield chunk, records.next_fetch_offset
 
 
 def seen(record: Any) -> tuple[Any, ...]:  # noqa: ANN401 (a record of either reader)
@@ -224,3 +234,37 @@ def test_gzip_of_several_members_is_read_as_one() -> None:
     size, plain = unpack(1, memoryview(member * 3))
     assert (3000, b"a" * 3000) == (size, bytes(plain or b""))
     assert (None, None) == unpack(1, memoryview(bytes(cramjam.gzip.compress(bytes(UNPACKED_BYTES // 2))) * 3))
+
+
+@given(st.lists(st.lists(puts, min_size=1, max_size=4), min_size=1, max_size=4), st.sampled_from([*CODECS, "raw snappy"]), st.integers(0, 20))
+def test_in_chunks_the_same_is_read(batches: list[list[Put]], codec: str, start: int) -> None:
+    """The records of a member of a group are those that the library reads, from the offset that was asked for."""
+    data = b""
+    base = 0
+    for puts_of_one in batches:
+        data += batch(*puts_of_one, codec=codec, base=base)
+        base += len(puts_of_one)
+    found = [record for chunk, _ in chunked(data, start=start) for record in chunk.records]
+    assert fetched(data, start=start) == [(record.offset, record.value, record.headers) for record in found]
+    assert [("raw", 0)] * len(found) == [(record.topic, record.partition) for record in found]
+
+
+def test_a_chunk_ends_once_it_is_large_and_the_next_read_begins_after_it() -> None:
+    """What comes after it waits as it came; small batches are put together, what a writer aborted and its marker are passed."""
+    half = Put(bytes(CHUNK_BYTES // 2))
+    marker = batch(Put(b"\0\0\0\0\0\0", key=b"\0\0\0\0"), base=4, attributes=CONTROL | TRANSACTIONAL)
+    gone = batch(Put(b"gone"), base=3, attributes=TRANSACTIONAL)
+    data = batch(half, codec="zstd") + batch(half, base=1) + batch(half, base=2) + gone + marker + batch(Put(b"5"), base=5)
+    found = [([record.offset for record in chunk.records], after) for chunk, after in chunked(data, aborted=[(7, 3)])]
+    assert [([0, 1], 2), ([2, 5], 6)] == found
+
+
+def test_a_member_meets_poison_and_bombs_as_anyone_does() -> None:
+    """A name that is no text has its replacement, a bomb its stand-in, and a chunk ends with it; old formats are read too."""
+    poisoned = batch(Put(b"0", headers=[("XYZ", b"h")]), not_text="XYZ", codec="zstd")
+    bomb = batch(Put(bytes(UNPACKED_BYTES + 1)), codec="zstd", base=1)
+    found = [[(record.offset, record.headers) for record in chunk.records] for chunk, _ in chunked(poisoned + bomb + batch(Put(b"2"), base=2))]
+    assert [[(0, (("\ufffdYZ", b"h"),)), (1, ((UNREADABLE, b"1"),))], [(2, ())]] == found
+    old = LegacyRecordBatchBuilder(magic=1, compression_type=0, batch_size=1000)
+    old.append(0, timestamp=5, key=None, value=b"old")
+    assert [b"old"] == [record.value for chunk, _ in chunked(bytes(old.build())) for record in chunk.records]
