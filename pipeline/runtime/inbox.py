@@ -10,7 +10,7 @@ from typing import Final
 
 from pipeline.model.record import Record
 
-INBOX_BYTES: Final = 4 * 1024 * 1024
+INBOX_BYTES: Final = 2 * 1024 * 1024
 """Input that waits for a partition's worker; above it the partition is paused. What follows waits packed, in the client."""
 _RECORD_OVERHEAD: Final = 256
 

@@ -26,7 +26,7 @@ from pipeline.runtime.suspicion import Suspicion
 
 _log = logging.getLogger(__name__)
 
-SLICE_BYTES: Final = 128 * 1024
+SLICE_BYTES: Final = 64 * 1024
 """Input judged between two turns of the loop, so that heartbeats are never starved."""
 PATIENCE_SECONDS: Final = 5.0
 """Longest wait for a version that a record names which the pipeline did not write itself."""

@@ -27,9 +27,9 @@ SESSION_MS: Final = 6_000
 """After this without a heartbeat the group hands a member's partitions on."""
 HEARTBEAT_MS: Final = 1_500
 COMMITTED_ATTEMPTS: Final = 6
-FETCH_BYTES: Final = 8 * 1024 * 1024
+FETCH_BYTES: Final = 4 * 1024 * 1024
 """Most bytes, packed, that one answer of a broker has, however many partitions it is about."""
-CHUNKS: Final = 4
+CHUNKS: Final = 2
 """Most chunks that are unpacked between two turns of the loop: our own batches have 1 MiB, which take 2 ms."""
 IDLE_WAIT_MS: Final = 1000
 """How long a broker waits with its answer for a record to come: it ends at once when there is one, and idle ones cost the broker."""
