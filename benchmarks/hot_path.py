@@ -50,7 +50,8 @@ class _Seen:
         self._ids.clear()
 
 
-def _records(count: int, partitions: int) -> list[Record]:
+def shop_records(count: int, partitions: int) -> list[Record]:
+    """Make records of raw from the demo shop's events, as the collector writes them."""
     bodies = (call.body for call in shop_events(1, AT_MS, 50.0) if call.kind == "normal")
     keyed = ((key, body) for body in bodies if (key := ids.event_key(body)) is not None)
     headers = (("source", b"web"), ("received_at", b"%d" % AT_MS))
@@ -88,7 +89,7 @@ def measure(events: int, rounds: int) -> dict[str, float]:
         workspace = dataclasses.replace(read_workspace(demo_workspace(Path(home))), version=1)
     topology = read_topology("fused")
     processor = topology.processors["prepare"]
-    records = _records(events, topology.partitions)
+    records = shop_records(events, topology.partitions)
     seen = _Seen()
     made = dict(build_steps(processor, "", workspace, Judges(topology, call_schemas(), lambda text: text)))
     made["dedup"] = create_dedup(seen.seen)

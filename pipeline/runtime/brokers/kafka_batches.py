@@ -46,16 +46,20 @@ class Placement:
         Returns:
             Records in order, by partition.
         """
-        placed: dict[tuple[str, int], list[Output]] = defaultdict(list)
+        placed: dict[str, dict[int, list[Output]]] = {}
+        counts = self._partitions
         for output in outputs:
             topic, key, _, _, partition = output
+            by_number = placed.get(topic)
+            if by_number is None:
+                by_number = placed[topic] = defaultdict(list)
             if partition is None:
-                count = self._partitions.get(topic)
+                count = counts.get(topic)
                 if count is None:
-                    count = self._partitions[topic] = len(await producer.partitions_for(topic))
+                    count = counts[topic] = len(await producer.partitions_for(topic))
                 partition = partition_of(key, count) if key is not None else 0
-            placed[topic, partition].append(output)
-        return {TopicPartition(*place): records for place, records in placed.items()}
+            by_number[partition].append(output)
+        return {TopicPartition(topic, number): records for topic, by_number in placed.items() for number, records in by_number.items()}
 
 
 def worth_packing(records: Sequence[Output]) -> bool:

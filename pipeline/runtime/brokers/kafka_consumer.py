@@ -37,6 +37,9 @@ BUSY_WAIT_MS: Final = 50
 """The same while some partition has a backlog: one that has used up what was fetched waits for the answer about the others."""
 HELD_SECONDS: Final = 0.01
 """Longest wait for records while a partition is held back: its own may be asked for again at any time."""
+EMPTY_MOST: Final = 50
+"""Waits without a record after which what is held back is so for long, as where a tool is away: then there is no hurry."""
+_NOWHERE: Final = KafkaTopicPartition("", -1)
 STOP_SECONDS: Final = 3.0
 """Longest wait for leaving the group; where the broker is away aiokafka would wait for its answer for 40 s."""
 
@@ -82,6 +85,7 @@ class KafkaConsumer:
         self._connecting = asyncio.Lock()
         self._leaving: asyncio.Task[None] | None = None
         self._held: set[KafkaTopicPartition] = set()
+        self._empty = 0
 
     @property
     def stopped(self) -> bool:
@@ -125,14 +129,14 @@ class KafkaConsumer:
 
     async def fetch(self, timeout_seconds: float) -> Mapping[TopicPartition, Sequence[Record]]:
         """Wait for records of the partitions that are not paused."""
-        client, held = self._client, self._held
-        wanted = client.assignment() - held if held else ()
-        busy = bool(held)
+        client = self._client
+        assigned = client.assignment()
+        held = self._held & assigned
+        busy = bool(held) and self._empty < EMPTY_MOST
         if busy:
             timeout_seconds = min(timeout_seconds, HELD_SECONDS)
-            if not wanted:  # to ask for none means all
-                await asyncio.sleep(timeout_seconds)
-                return {}
+        # To ask for none means all; and not to ask at all makes aiokafka leave the group after five minutes.
+        wanted = (assigned - held or {_NOWHERE}) if held else ()
         client._fetcher._fetch_max_wait_ms = BUSY_WAIT_MS if busy else IDLE_WAIT_MS  # noqa: SLF001 (aiokafka 0.14 has it for good at the start only)
         try:
             fetched = await client.getmany(*wanted, timeout_ms=int(timeout_seconds * 1000), max_records=CHUNKS)
@@ -141,6 +145,7 @@ class KafkaConsumer:
                 f"group {self._group}: an offset to read is no longer in the topic (retention ran ahead of the reader, or the topic was made anew)"
             )
             raise BrokerError(reason) from error
+        self._empty = 0 if fetched else self._empty + 1
         return {TopicPartition(*partition): list(chain.from_iterable(chunk.records for chunk in chunks)) for partition, chunks in fetched.items()}
 
     def pause(self, partition: TopicPartition) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from aiokafka.structs import TopicPartition as KafkaTopicPartition
 
 from pipeline.model.record import Record, TopicPartition
-from pipeline.runtime.brokers.kafka_consumer import BUSY_WAIT_MS, CHUNKS, HELD_SECONDS, IDLE_WAIT_MS, KafkaConsumer
+from pipeline.runtime.brokers.kafka_consumer import BUSY_WAIT_MS, CHUNKS, EMPTY_MOST, HELD_SECONDS, IDLE_WAIT_MS, KafkaConsumer
 from pipeline.runtime.brokers.kafka_records import Chunk
 from pipeline.testing import record
 from tests.unit.runtime.jumping import jumping
@@ -40,7 +40,7 @@ class _Client:
         """Give chunks."""
         assert max_records == CHUNKS
         self.asked.append((set(partitions), timeout_ms))
-        return {partition: [Chunk([_one(0)], 1), Chunk([_one(1), _one(2)], 2)] for partition in partitions or BOTH}
+        return {partition: [Chunk([_one(0)], 1), Chunk([_one(1), _one(2)], 2)] for partition in BOTH & set(partitions or BOTH)}
 
 
 def _one(offset: int) -> Record:
@@ -71,14 +71,33 @@ async def test_only_partitions_that_are_not_paused_are_asked_for() -> None:
 
 
 @jumping
-async def test_where_all_are_paused_nobody_is_asked_for() -> None:
-    """To ask aiokafka for no partition is to ask for all."""
+async def test_where_all_are_paused_the_client_is_asked_for_what_nobody_has() -> None:
+    """To ask aiokafka for no partition is to ask for all, and a client that is not asked leaves its group."""
     client = _Client()
     consumer = _consumer(client)
     for number in range(2):
         consumer.pause(TopicPartition("raw", number))
     assert {} == await consumer.fetch(0.25)
-    assert [] == client.asked
+    ((asked, _),) = client.asked
+    assert len(asked) == 1
+    assert not asked & BOTH
+
+
+@jumping
+async def test_what_is_paused_for_long_makes_no_hurry() -> None:
+    """After many waits for nothing they are as long as where nothing is paused, until a record comes."""
+    client = _Client()
+    consumer = _consumer(client)
+    for number in range(2):
+        consumer.pause(TopicPartition("raw", number))
+    for _ in range(EMPTY_MOST + 1):
+        await consumer.fetch(0.25)
+    assert [int(HELD_SECONDS * 1000)] * EMPTY_MOST + [250] == [timeout for _, timeout in client.asked]
+    assert client._fetcher._fetch_max_wait_ms == IDLE_WAIT_MS
+    consumer.resume(TopicPartition("raw", 1))
+    await consumer.fetch(0.25)
+    await consumer.fetch(0.25)
+    assert [250, int(HELD_SECONDS * 1000)] == [timeout for _, timeout in client.asked[-2:]]
 
 
 def test_an_assigned_partition_is_not_fetched_before_its_place_is_known() -> None:
