@@ -134,9 +134,10 @@ def write(path: Path, rows: Iterable[Row]) -> None:
     for row in rows:
         if not row.outcome.startswith("not run") or (row.fault, row.test) not in merged:
             merged[row.fault, row.test] = row
-    took = f"All tests together took {sum(row.seconds for row in merged.values()) / 60:.0f} minutes."
+    timed = [row.seconds for row in merged.values()]
+    took = f" All tests together took {sum(timed) / 60:.0f} minutes." if all(timed) else ""
     machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    head = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine}. {took} Written by `make faults`."
+    head = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, {machine}.{took} Written by `make faults`."
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(markdown(merged.values(), head), encoding="utf-8")
     ordered = sorted(merged.values(), key=lambda row: (_number(row.fault), row.test))
