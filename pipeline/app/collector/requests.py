@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Protocol
@@ -282,8 +281,10 @@ async def _pump(chunks: AsyncIterator[bytes], transport: Transport) -> None:
 
 
 def _respond(exchange: Exchange, answer: Answer) -> None:
-    with contextlib.suppress(RuntimeError):  # RSGIProtocolClosed: the client has gone
+    try:  # noqa: SIM105 (a context manager costs half a microsecond for each request)
         exchange.response_bytes(answer.status, answer.headers, answer.body)
+    except RuntimeError:  # RSGIProtocolClosed: the client has gone
+        pass
 
 
 def _address(client: str) -> str:
