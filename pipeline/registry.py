@@ -1,4 +1,4 @@
-"""What exists: one line for each step, destination, storage and enrichment. Nothing registers itself; imports have no effects."""
+"""What exists: one line for each step, destination, source preset, storage and enrichment. Nothing registers itself; imports have no effects."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pipeline.destinations.declaration import DestinationType
 from pipeline.destinations.webhook import DESTINATION as WEBHOOK
 from pipeline.enrich import ENRICHMENTS
 
-__all__ = ["DESTINATION_TYPES", "ENRICHMENTS", "STEPS", "STORAGE_TYPES", "StepKind"]
+__all__ = ["DESTINATION_TYPES", "ENRICHMENTS", "SOURCE_PRESETS", "STEPS", "STORAGE_TYPES", "StepKind"]
 
 
 class StepKind(NamedTuple):
@@ -38,6 +38,9 @@ STEPS: Final[Mapping[str, StepKind]] = MappingProxyType(
 
 DESTINATION_TYPES: Final[Mapping[str, DestinationType]] = MappingProxyType({one.slug: one for one in (WEBHOOK,)})
 """Every type of destination by slug."""
+
+SOURCE_PRESETS: Final = ("generic", "stripe", "github", "zendesk")
+"""Slugs of the presets of webhook sources, which `pipeline.sources.read_preset` reads; the first is that of a source which names none."""
 
 STORAGE_TYPES: Final[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
     {

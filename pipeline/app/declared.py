@@ -16,7 +16,7 @@ from pipeline.destinations.declaration import settings_schema
 from pipeline.mapping import compile_mapping, compile_query
 from pipeline.model.topology import Topology
 from pipeline.model.workspace import Destination, Source, Storage, Workspace
-from pipeline.registry import DESTINATION_TYPES, ENRICHMENTS, STEPS, STORAGE_TYPES
+from pipeline.registry import DESTINATION_TYPES, ENRICHMENTS, SOURCE_PRESETS, STEPS, STORAGE_TYPES
 
 WORKSPACE_FILE: Final = "workspace.yaml"
 
@@ -38,6 +38,7 @@ def workspace_rules() -> WorkspaceRules:
         enrichments=tuple(ENRICHMENTS),
         compile_query=compile_query,
         compile_mapping=compile_mapping,
+        presets=SOURCE_PRESETS,
     )
 
 
@@ -222,7 +223,7 @@ def _host(url: object) -> str:
 
 
 def _of_source(source: Source) -> list[Any]:
-    return [source.write_keys, source.disabled_keys, source.oauth.public_keys if source.oauth is not None else ()]
+    return [source.write_keys, source.disabled_keys, source.secrets, source.oauth.public_keys if source.oauth is not None else ()]
 
 
 def _configured(workspace: Workspace) -> list[Destination | Storage]:

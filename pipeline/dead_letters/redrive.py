@@ -44,7 +44,8 @@ def way_back(letter: Letter, topology: Topology, workspace: Workspace) -> Way | 
     """Decide where a letter goes.
 
     A letter of the steps up to filter goes to the topic that it was read from, one of translate or of a lake to theirs, for its one
-    destination alone, and one of deliver to the destination's requests. What the collector refused goes to `raw`.
+    destination alone, and one of deliver to the destination's requests. What the collector refused goes to `raw`; the delivery of a webhook
+    stays, since it is no event, and perhaps nobody has vouched for it.
 
     Args:
         letter: The letter.
@@ -61,11 +62,17 @@ def way_back(letter: Letter, topology: Topology, workspace: Workspace) -> Way | 
     if letter.stage in ("translate", "lake"):
         return _routed(letter, topology, workspace)
     if letter.stage == "ingest":
-        return _way(letter, "raw")
+        return _collected(letter)
     reads = letter.step if letter.step in _steps(topology, letter.topic) else letter.stage
     if reads not in _steps(topology, letter.topic):
         return Stays(f"no processor of the topology {topology.name} takes {letter.topic or 'what was read from no topic'} through {letter.stage}")
     return _way(letter, letter.topic)
+
+
+def _collected(letter: Letter) -> Way | Stays:
+    if names.WEBHOOK in letter.headers:
+        return Stays("it is a delivery of a webhook and no event: have its sender send it again")
+    return _way(letter, "raw")
 
 
 def _steps(topology: Topology, topic: str) -> set[str]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-from pipeline.model.workspace import Destination, Filter, MappingDeclaration, OAuth, Source, Storage, Workspace
+from pipeline.model.workspace import Destination, Filter, MappingDeclaration, OAuth, Signature, Source, Storage, Workspace
 
 Data = dict[str, Any]
 
@@ -17,10 +17,13 @@ Data = dict[str, Any]
 def source_of(data: Mapping[str, Any]) -> Source:
     """Make a source of its declaration, with its schemas inlined."""
     values = dict(data)
-    for name in ("write_keys", "disabled_keys", "origins"):
+    for name in ("write_keys", "disabled_keys", "origins", "secrets"):
         values[name] = tuple(values.get(name, ()))
     if "oauth" in values:
         values["oauth"] = OAuth(**values["oauth"])
+    if "signature" in values:
+        values["signature"] = Signature(**values["signature"])
+    values["mappings"] = tuple(MappingDeclaration(**mapping) for mapping in values.get("mappings", ()))
     return Source(**values)
 
 
@@ -60,7 +63,7 @@ def workspace_of(data: Mapping[str, Any], version: int = 0) -> Workspace:
     )
 
 
-def object_data(value: Source | OAuth | Destination | Storage | MappingDeclaration) -> Data:
+def object_data(value: Source | OAuth | Signature | Destination | Storage | MappingDeclaration) -> Data:
     """Write an object as it would be declared, without what is left at its default.
 
     Args:
@@ -83,7 +86,7 @@ def object_data(value: Source | OAuth | Destination | Storage | MappingDeclarati
 def _plain(item: Any) -> Any:  # noqa: ANN401 (any value of the model)
     if isinstance(item, Filter):
         return {"if": item.query, "then": item.then}
-    if isinstance(item, MappingDeclaration | OAuth):
+    if isinstance(item, MappingDeclaration | OAuth | Signature):
         return object_data(item)
     if isinstance(item, tuple):
         return [_plain(one) for one in item]

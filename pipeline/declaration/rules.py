@@ -35,6 +35,7 @@ class WorkspaceRules(NamedTuple):
         enrichments: Names of the enrichments.
         compile_query: Compiles FQL; raises a `ValueError` with `message`, `column` and `hint` (`pipeline.mapping.QueryError`).
         compile_mapping: Compiles a mapping; raises a `ValueError` with `problems` (`pipeline.mapping.MappingError`).
+        presets: Slugs of the presets of webhook sources.
     """
 
     schema: Mapping[str, Any]
@@ -43,6 +44,7 @@ class WorkspaceRules(NamedTuple):
     enrichments: Collection[str]
     compile_query: Callable[[str], object]
     compile_mapping: Callable[[Any], object]
+    presets: Collection[str] = ()
 
     def query_faults(self, query: str) -> list[Fault]:
         """Compile a query and say what is wrong with it."""

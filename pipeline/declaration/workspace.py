@@ -11,6 +11,7 @@ from pipeline.declaration.problems import DeclarationError, Path, Problem, did_y
 from pipeline.declaration.rules import TypeRules, WorkspaceRules
 from pipeline.declaration.settings_check import check_settings
 from pipeline.declaration.shape import shape_faults
+from pipeline.declaration.webhook_sources import webhook_faults
 from pipeline.declaration.yaml_text import Document, parse_yaml
 from pipeline.model.workspace import DEMO_WRITE_KEY, Workspace
 
@@ -124,6 +125,8 @@ def _check_objects(objects: _Objects, rules: WorkspaceRules, read: ReadSchema, d
     problems += _doubled([*objects.destinations, *objects.storage], "destination or storage")
     problems += _write_keys(objects.sources)
     problems += _admission(objects.sources)
+    for item in objects.sources:
+        problems += [item.problem(fault.path, fault.message, fault.hint, key=fault.key) for fault in webhook_faults(item.data, rules)]
     problems += _enrichments(objects.documents, rules)
     for document in objects.documents:
         default = (document.data or {}).get("default_source")

@@ -6,8 +6,8 @@ import base64
 from collections.abc import Iterable
 from urllib.parse import quote
 
-from pipeline.deliver.signature import PREFIX
 from pipeline.model.limits import ANSWER_BYTES
+from pipeline.model.secret_key import PREFIX
 
 MASK = "***"
 

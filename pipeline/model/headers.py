@@ -62,6 +62,8 @@ DEAD_LAST_FAILURE: Final = "dead_last_failure"
 DEAD_DESTINATION: Final = "dead_destination"
 """Id of the destination or storage for which it did, where the stage works for one of them."""
 DEAD_CONFIG: Final = "dead_config"
+WEBHOOK: Final = "webhook"
+"""On what the collector did not take of a webhook source: the preset. Its value is the sender's delivery, not an event."""
 
 # On a record that was taken out of dead letters.
 REDRIVEN: Final = "redriven"

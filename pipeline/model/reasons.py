@@ -51,6 +51,8 @@ _REASONS: Final = (
     Reason("timestamp_not_string", "error", "timestamp, originalTimestamp or sentAt is not a string."),
     Reason("bad_request", "error", "The event does not satisfy the schema of its call in a way that no other reason names."),
     Reason("schema_violation", "error", "The event does not satisfy the JSON Schema that its source names for it."),
+    Reason("invalid_signature", "error", "No secret of the webhook source gives the signature of the delivery."),
+    Reason("delivery_too_old", "error", "The delivery was signed more than five minutes ago, or as long ahead."),
     Reason("rekeyed", "info", "The record lay in another partition than its key's and was sent back to raw under its key."),
     Reason("duplicate", "info", "A message with this id was seen from this source within the dedup window."),
     # filter

@@ -34,6 +34,50 @@ class OAuth:
 
 
 @dataclass(frozen=True, slots=True)
+class Signature:
+    """How a sender of webhooks signs what it sends: always HMAC-SHA256.
+
+    Attributes:
+        header: Header with the signatures, in lower case.
+        signed: What is signed: a text with `{body}`, `{timestamp}` and `{header:NAME}` in it.
+        encoding: How a signature is written.
+        key: What the secret stands for: itself (`text`), or what follows `whsec_` in base64 (`whsec`).
+        separator: What stands between the parts of the header's value; empty where it has only one.
+        prefix: What a part that is a signature begins with.
+        timestamp_header: Header with the time of signing, in lower case; empty where the time is not signed.
+        timestamp_prefix: What a part of that header's value that is the time begins with.
+        tolerance_seconds: How far the time of signing may be from now.
+    """
+
+    header: str
+    signed: str = "{body}"
+    encoding: Literal["hex", "base64"] = "hex"
+    key: Literal["text", "whsec"] = "text"
+    separator: str = ""
+    prefix: str = ""
+    timestamp_header: str = ""
+    timestamp_prefix: str = ""
+    tolerance_seconds: int = 300
+
+
+@dataclass(frozen=True, slots=True)
+class MappingDeclaration:
+    """One mapping of a destination or of a webhook source: when it fires and what it renders.
+
+    Attributes:
+        name: Name, stable for ever; unique in its destination or source.
+        trigger: FQL query.
+        fields: The mapping, in the mapping language.
+        action: Name of the destination's action; empty for a source.
+    """
+
+    name: str
+    trigger: str
+    fields: Mapping[str, Any]
+    action: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Source:
     """Where events come from.
 
@@ -50,6 +94,13 @@ class Source:
         rate: Most events a second, or None for no limit.
         burst: Most events at once above the rate; None for what comes in two seconds.
         oauth: Who gets access tokens for it, or None.
+        type: `tracking`: it sends calls of the spec. `webhook`: another product sends it deliveries of its own form.
+        preset: Whose deliveries a webhook source takes; empty for any sender's (`generic`).
+        secrets: References to the secrets that sign its deliveries; several while one follows the other.
+        signature: How its deliveries are signed; None for the preset's own.
+        message_id: Mapping that gives a delivery's id; None for the preset's own.
+        event_name: Mapping that gives a delivery's event; None for the preset's own.
+        mappings: What its deliveries become; empty for the preset's own.
     """
 
     id: str
@@ -64,23 +115,13 @@ class Source:
     rate: float | None = None
     burst: int | None = None
     oauth: OAuth | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MappingDeclaration:
-    """One mapping of a destination: when it fires and what it renders.
-
-    Attributes:
-        name: Name, stable for ever; unique in its destination.
-        trigger: FQL query.
-        fields: The mapping, in the mapping language.
-        action: Name of the destination's action.
-    """
-
-    name: str
-    trigger: str
-    fields: Mapping[str, Any]
-    action: str = ""
+    type: Literal["tracking", "webhook"] = "tracking"
+    preset: str = ""
+    secrets: tuple[str, ...] = ()
+    signature: Signature | None = None
+    message_id: Any = None
+    event_name: Any = None
+    mappings: tuple[MappingDeclaration, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

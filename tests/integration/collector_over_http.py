@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ import orjson
 
 from pipeline.app.collector import Checking, Routes, Tokens, serve_collector
 from pipeline.ingest import WriteKeys
+from pipeline.ingest.webhook import Hook
 from pipeline.model.addresses import Network
 from pipeline.model.record import Output
 from pipeline.model.workspace import Source, Workspace
@@ -104,7 +105,7 @@ class Running:
 
 
 @contextlib.asynccontextmanager
-async def collector(
+async def collector(  # noqa: PLR0913 (what a test may want otherwise)
     producer: Producer,
     routes: Routes | None = None,
     host: str = "127.0.0.1",
@@ -114,6 +115,7 @@ async def collector(
     checking: Checking | None = None,
     trusted_proxies: Sequence[Network] = (),
     disabled: Mapping[str, str] = MappingProxyType({}),
+    hook: Callable[[str], Hook | None] = lambda _source: None,
 ) -> AsyncIterator[Running]:
     """Run a collector on a free port; stop it at the end and raise what it raised."""
     listening: asyncio.Future[int] = asyncio.get_running_loop().create_future()
@@ -130,6 +132,7 @@ async def collector(
             tokens=tokens,
             checking=checking,
             trusted_proxies=trusted_proxies,
+            hook=hook,
             metrics=metrics,
             clock=clock,
             routes=routes or {},

@@ -10,6 +10,7 @@ from typing import Protocol
 from pipeline.app.collector.bodies import Bodies, Incoming
 from pipeline.app.collector.checking import Checking
 from pipeline.app.collector.counts import Counts
+from pipeline.app.collector.hooks import Hooks
 from pipeline.app.collector.limits import Guesses, SourceRates
 from pipeline.app.collector.outbox import Outbox
 from pipeline.app.collector.routes import Reply, RouteRequest, Routes, Stream, find
@@ -19,6 +20,8 @@ from pipeline.ingest.answers import Answer, asked_for
 from pipeline.ingest.collect import RequestHeaders
 from pipeline.ingest.forwarded import client_address
 from pipeline.ingest.oauth import NO_TOKEN
+from pipeline.ingest.webhook import PREFIX, Hook
+from pipeline.ingest.webhook.delivery import Delivery
 from pipeline.model.addresses import Network
 from pipeline.model.workspace import Workspace
 from pipeline.ports.clock import Clock
@@ -91,6 +94,7 @@ class Application:
         tokens: Issues and reads access tokens, where there is one.
         checking: Runs validate for clients that ask for it, where it is at hand.
         trusted_proxies: Networks of the proxies whose X-Forwarded-For is believed.
+        hook: Gives the webhook source with an id as it is now, or None.
 
     Attributes:
         bodies: Reads bodies; the caller has it end those that are late.
@@ -109,6 +113,7 @@ class Application:
         tokens: Tokens | None = None,
         checking: Checking | None = None,
         trusted_proxies: Sequence[Network] = (),
+        hook: Callable[[str], Hook | None] = lambda _source: None,
     ) -> None:
         self._outbox = outbox
         self._counts = counts
@@ -124,6 +129,7 @@ class Application:
         self._rates = SourceRates()
         self._guesses = Guesses()
         self._streams: set[asyncio.Task[None]] = set()
+        self._hooks = Hooks(hook=hook, workspace=workspace, outbox=outbox, counts=counts, rates=self._rates, guesses=self._guesses)
         self.bodies = Bodies(outbox, clock)
 
     async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
@@ -195,10 +201,7 @@ class Application:
 
     def _request(self, endpoint: Endpoint, scope: Scope, headers: SentHeaders, origin: str | None, body: bytes, workspace: Workspace) -> Request:
         now_ms = self._clock.now_ms()
-        ip = _address(scope.client)
-        if self._trusted_proxies:
-            forwarded = [value for name, value in headers.items() if name == "x-forwarded-for"]
-            ip = client_address(ip, forwarded, self._trusted_proxies)
+        ip = self._client(scope, headers)
         authorization = headers.get("authorization")
         token = NO_TOKEN if self._tokens is None else self._tokens.of_header(authorization, now_ms // 1000)
         results, check = False, None
@@ -211,6 +214,13 @@ class Application:
         unique = f"{self._nonce}/{self._requests}"
         return Request(endpoint, headers, query, body, ip, now_ms, unique, origin, authorization, token, results, check)
 
+    def _client(self, scope: Scope, headers: SentHeaders) -> str:
+        """Give the address of the client, behind the proxies that are trusted."""
+        ip = _address(scope.client)
+        if not self._trusted_proxies:
+            return ip
+        return client_address(ip, [value for name, value in headers.items() if name == "x-forwarded-for"], self._trusted_proxies)
+
     def _decide(self, request: Request, workspace: Workspace) -> Accepted | Refused:
         try:
             return collect(request, self._keys(), workspace)
@@ -218,7 +228,30 @@ class Application:
             _log.exception("A request could not be judged; its body is kept in dead letters as crashed.")
             return crashed(request, workspace)
 
+    async def _delivery(self, scope: Scope, exchange: Exchange) -> Answer:
+        """Answer a delivery of a webhook source."""
+        if scope.method != "POST":
+            return answers.refused(refusals.METHOD_NOT_ALLOWED, None, allow="POST")
+        headers = scope.headers
+        body = await self.bodies.read(headers, exchange)
+        began = self._clock.monotonic()
+        if isinstance(body, Refused):
+            refusal: Refused | None = body
+        else:
+            self._requests += 1
+            source = scope.path.removeprefix(PREFIX).removesuffix("/")
+            delivery = Delivery(dict(headers.items()), body, self._clock.now_ms(), f"{self._nonce}/{self._requests}")
+            refusal = await self._hooks.take(source, delivery, self._client(scope, headers), began)
+        if refusal is not None:
+            self._counts.refusal("webhook", refusal)
+        answer = answers.stored(None) if refusal is None else answers.refused(refusal, None)
+        self._counts.request("webhook", answer.status, self._clock.monotonic() - began)
+        return answer
+
     async def _other(self, scope: Scope, exchange: Exchange) -> None:
+        if scope.path.startswith(PREFIX):
+            _respond(exchange, await self._delivery(scope, exchange))
+            return
         handler = find(self._routes, scope.method, scope.path)
         if handler is None:
             _respond(exchange, self._unserved(scope))

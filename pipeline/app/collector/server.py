@@ -20,6 +20,7 @@ from pipeline.app.collector.routes import Routes
 from pipeline.app.collector.tokens import Tokens
 from pipeline.app.settings import is_loopback
 from pipeline.ingest import WriteKeys
+from pipeline.ingest.webhook import Hook
 from pipeline.model.addresses import Network
 from pipeline.model.workspace import DEMO_WRITE_KEY, Workspace
 from pipeline.ports.broker import Producer
@@ -59,6 +60,7 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
     tokens: Tokens | None = None,
     checking: Checking | None = None,
     trusted_proxies: Sequence[Network] = (),
+    hook: Callable[[str], Hook | None] = lambda _source: None,
     listening: Callable[[int], None] | None = None,
     troubled: Callable[[str], None] = lambda _trouble: None,
 ) -> None:
@@ -77,6 +79,7 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
         tokens: Issues and reads access tokens, where there is one.
         checking: Runs validate for clients that ask for it, where it is at hand.
         trusted_proxies: Networks of the proxies whose X-Forwarded-For is believed.
+        hook: Gives the webhook source with an id as it is now, or None; asked for each delivery.
         listening: Told the port once connections are accepted.
         troubled: Told again and again why events are not taken now; an empty text where they are.
 
@@ -103,6 +106,7 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
         tokens=tokens,
         checking=checking,
         trusted_proxies=trusted_proxies,
+        hook=hook,
     )
     server = _EmbeddedServer(application, host, bound_port, listener)
     serving = asyncio.create_task(server.serve())

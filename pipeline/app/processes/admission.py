@@ -11,7 +11,10 @@ from pipeline.assembly import disabled_keys, write_keys
 from pipeline.assembly.steps import Resolve
 from pipeline.ingest import WriteKeys
 from pipeline.ingest.oauth import Client, PublicKey, public_key
-from pipeline.model.workspace import OAuth, Workspace
+from pipeline.ingest.webhook import Hook, make_hook
+from pipeline.model.workspace import OAuth, Source, Workspace
+from pipeline.registry import SOURCE_PRESETS
+from pipeline.sources import read_preset
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +40,8 @@ class Admission:
         self.shown: Mapping[str, str] = {}
         self.keys = WriteKeys({})
         self.clients: Mapping[str, Client] = {}
+        self._webhooks: Mapping[str, Source] = {}
+        self._hooks: dict[str, Hook] = {}
 
     def take(self, workspace: Workspace) -> None:
         """Take over a version of the workspace."""
@@ -47,6 +52,41 @@ class Admission:
             for source in workspace.sources.values()
             if source.oauth is not None
         }
+
+        self._webhooks = {source.id: source for source in workspace.sources.values() if source.type == "webhook"}
+        self._hooks = {}
+
+    def hook(self, source: str) -> Hook | None:
+        """Give a webhook source, compiled at its first delivery; a secret that is not set is looked for again at the next one.
+
+        Args:
+            source: Its id.
+
+        Returns:
+            The hook, or None where there is no such source, or this version of the program cannot read it.
+        """
+        found = self._hooks.get(source)
+        if found is None and (declared := self._webhooks.get(source)) is not None:
+            slug = declared.preset or SOURCE_PRESETS[0]
+            secrets, whole = self._secrets(declared)
+            try:
+                found = make_hook(declared, read_preset(slug), secrets)
+            except (ValueError, OSError) as error:
+                _log.warning("The webhook source %s cannot be used: %s.", source, error)
+                return None
+            if whole:
+                self._hooks[source] = found
+        return found
+
+    def _secrets(self, source: Source) -> tuple[list[str], bool]:
+        """Resolve the secrets of a source, and say whether all of them are there."""
+        found = []
+        for reference in source.secrets:
+            try:
+                found.append(self._resolve(reference))
+            except ValueError as error:
+                _log.warning("A secret of the webhook source %s is left out: %s.", source.id, error)
+        return found, len(found) == len(source.secrets)
 
     def _public_keys(self, source: str, declared: OAuth) -> dict[str, PublicKey]:
         keys = {}

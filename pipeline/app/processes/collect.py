@@ -88,6 +88,7 @@ class _Collecting:
             tokens=Tokens(lambda: self._admission.clients, self._admission.token_secret()),
             checking=Checking(judges(self._options).call_schemas),
             trusted_proxies=self._options.trusted_proxies,
+            hook=self._admission.hook,
             metrics=self._metrics,
             clock=self._clock,
             routes=self._routes(feed),

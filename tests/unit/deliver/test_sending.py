@@ -12,8 +12,9 @@ from standardwebhooks import Webhook
 
 from pipeline.deliver.answers import forms_to_mask, redacted_answer
 from pipeline.deliver.sending import Item, MissingSecret, fill, read_item, to_send
-from pipeline.deliver.signature import sign, signing_key
+from pipeline.deliver.signature import sign
 from pipeline.model.json_text import encode
+from pipeline.model.secret_key import signing_key
 from pipeline.translate.requests import request_head, request_value
 
 KEY = bytes(range(32))

@@ -1,0 +1,169 @@
+"""The decision about one delivery of a webhook source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+from urllib.parse import parse_qs
+
+from pipeline.ingest import refusals
+from pipeline.ingest.body import parsed, plain
+from pipeline.ingest.collect import Accepted
+from pipeline.ingest.completion import Envelope, Sender
+from pipeline.ingest.dead_letters import dead_letter
+from pipeline.ingest.judgement import Fault
+from pipeline.ingest.records import Maker
+from pipeline.ingest.refusals import Refused
+from pipeline.ingest.webhook.calls import Calls, calls_of, compile_calls
+from pipeline.ingest.webhook.signature import keys_of, unproved
+from pipeline.mapping import MappingError
+from pipeline.model import headers as names
+from pipeline.model import odd_json
+from pipeline.model.odd_json import Settled
+from pipeline.model.record import Output
+from pipeline.model.topics import topic_name
+from pipeline.model.workspace import Signature, Source, Workspace
+from pipeline.sources import SourcePreset
+
+UNPROVED_BYTES: Final = 64 * 1024
+"""How much is kept of a body that no secret vouches for: anyone can send one."""
+_FORM: Final = "application/x-www-form-urlencoded"
+_PLAIN: Final = Settled(None, {}, ())
+
+
+class Hook(NamedTuple):
+    """A webhook source, ready to take deliveries.
+
+    Attributes:
+        source: Its id.
+        preset: Slug of its preset.
+        signature: How its deliveries are signed.
+        keys: The keys that sign them; empty where no secret is set on this machine.
+        calls: What they become.
+        form_field: Field that holds the JSON where a delivery is a form.
+    """
+
+    source: str
+    preset: str
+    signature: Signature
+    keys: tuple[bytes, ...]
+    calls: Calls
+    form_field: str
+
+
+class Unproved(NamedTuple):
+    """A delivery that no secret vouches for.
+
+    Attributes:
+        refusal: What is answered.
+        letter: Its dead letter: the beginning of its body, without its headers.
+    """
+
+    refusal: Refused
+    letter: Output
+
+
+class Delivery(NamedTuple):
+    """One request to a webhook source.
+
+    Attributes:
+        headers: Header values by lower-case name.
+        body: The body as it came.
+        received_at: When it came, milliseconds since the epoch.
+        unique: A text that no other request has.
+    """
+
+    headers: Mapping[str, str]
+    body: bytes
+    received_at: int
+    unique: str
+
+
+def make_hook(source: Source, preset: SourcePreset, secrets: Sequence[str]) -> Hook:
+    """Compile a webhook source.
+
+    Args:
+        source: The source.
+        preset: Its preset.
+        secrets: Its secrets, references resolved.
+
+    Returns:
+        The hook.
+
+    Raises:
+        ValueError: A mapping, a trigger or a secret cannot be read.
+    """
+    signature = source.signature or preset.signature
+    return Hook(source.id, preset.slug, signature, keys_of(signature, secrets), compile_calls(source, preset), preset.form_field)
+
+
+def collect_delivery(delivery: Delivery, hook: Hook, workspace: Workspace) -> Accepted | Unproved | Refused:
+    """Decide what becomes of a delivery.
+
+    Args:
+        delivery: The delivery.
+        hook: Its source.
+        workspace: The workspace.
+
+    Returns:
+        What is to be stored before the sender hears that it was taken; or why it is not taken.
+    """
+    source = workspace.sources.get(hook.source)
+    if source is None:
+        return refusals.NOT_FOUND
+    if not source.enabled:
+        return refusals.WEBHOOK_DISABLED._replace(source=source.id)
+    if not hook.keys:
+        return refusals.NO_SECRET._replace(source=source.id)
+    maker = Maker("", Envelope(), Sender(), delivery.received_at, delivery.unique, workspace, topic_name(workspace.name, "raw"))
+    fault = unproved(hook.signature, hook.keys, delivery.headers, delivery.body, delivery.received_at)
+    if fault is not None:
+        letter = _letter(delivery.body[:UNPROVED_BYTES], fault, hook, maker)
+        return Unproved(Refused(401, fault.reason, fault.message, source=source.id), letter)
+    return _proved(delivery, hook, source, maker)
+
+
+def _proved(delivery: Delivery, hook: Hook, source: Source, maker: Maker) -> Accepted | Refused:
+    text = plain(delivery.body, delivery.headers.get("content-encoding"))
+    if isinstance(text, Refused):
+        return text if text.status == 413 else _dead(delivery, Fault("invalid_json", text.message), hook, maker)
+    decoded = parsed(_json_of(text, hook, delivery.headers))
+    if isinstance(decoded, Refused):
+        return _dead(delivery, Fault("invalid_json", decoded.message), hook, maker)
+    body, odd = decoded
+    settled = odd_json.settle(body) if odd else _PLAIN
+    try:
+        calls = calls_of(hook.calls, source.id, delivery.headers, settled.value if odd else body, text, delivery.received_at)
+    except (MappingError, RecursionError) as error:
+        return _dead(delivery, Fault("mapping_failed", str(error)), hook, maker)
+    outputs = []
+    for index, call in enumerate(calls):
+        made = maker.record(call, index, source, maker.origin(source.id), settled)
+        if isinstance(made, Fault):
+            return _dead(delivery, made, hook, maker)
+        outputs.append(made)
+    size = sum(len(one.key or b"") + len(one.value or b"") for one in outputs)
+    replaced = {(source.id, name): count for name, count in settled.counts.items()}
+    return Accepted(outputs, size, {(source.id, "accepted"): len(outputs)}, replaced)
+
+
+def _json_of(text: bytes, hook: Hook, headers: Mapping[str, str]) -> bytes:
+    """Give the JSON of a body, which some senders put into a field of a form."""
+    if not hook.form_field or not headers.get("content-type", "").lower().startswith(_FORM):
+        return text
+    try:
+        fields: dict[str, Any] = parse_qs(text.decode(), max_num_fields=100)
+    except ValueError:
+        return b""
+    return str(fields.get(hook.form_field, [""])[0]).encode("utf-8", "replace")
+
+
+def _dead(delivery: Delivery, fault: Fault, hook: Hook, maker: Maker) -> Accepted:
+    """Keep what is proved but makes no event: a sender that is refused would send it again for days, and no better."""
+    letter = _letter(delivery.body, fault, hook, maker)
+    return Accepted([letter], len(letter.value or b""), {(hook.source, "dead"): 1})
+
+
+def _letter(value: bytes, fault: Fault, hook: Hook, maker: Maker) -> Output:
+    origin = (*maker.origin(hook.source), (names.WEBHOOK, hook.preset.encode()))
+    return dead_letter(value, None, fault, origin, maker.received_at, maker.workspace)
