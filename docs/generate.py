@@ -6,6 +6,7 @@ import ast
 import inspect
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -24,7 +25,8 @@ from pipeline.model.metrics import METRICS
 from pipeline.model.odd_json import ODD_VALUES, PLACES_MOST, OddValue
 from pipeline.model.reasons import REASONS
 from pipeline.model.topics import DEAD_STAGES, RETRY_DELAYS, TOPICS, topic_settings
-from pipeline.registry import DESTINATION_TYPES, ENRICHMENTS, STEPS, STORAGE_TYPES
+from pipeline.registry import DESTINATION_TYPES, ENRICHMENTS, SOURCE_PRESETS, STEPS, STORAGE_TYPES
+from pipeline.sources import WEBHOOK_PATH, SourcePreset, read_preset
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 REFERENCE: Final = ROOT / "docs" / "reference"
@@ -107,6 +109,10 @@ def endpoints_page() -> str:
         + table(("path", "takes", "called by"), rows)
         + "\nWhat SDKs load. Every site may read it; a write key that is not known is answered with 404 (RudderStack's with 400).\n\n"
         + table(("path", "gives", "called by"), [(f"`GET {one.path}`", one.gives, one.clients) for one in LOADED])
+        + "\nWhat other products send to a [webhook source](../guide/webhooks.md).\n\n"
+        + table(
+            ("path", "takes", "called by"), [(f"`POST {WEBHOOK_PATH}SOURCE`", "a signed delivery", "Stripe, GitHub, Zendesk and any other sender")]
+        )
     )
 
 
@@ -156,6 +162,7 @@ def workspace_page() -> str:
     for name, heading in (
         ("source", "A source"),
         ("oauth", "OAuth of a source"),
+        ("signature", "The signature of a webhook source"),
         ("destination", "A destination"),
         ("mapping", "A mapping"),
         ("filter", "A filter"),
@@ -226,6 +233,33 @@ def destination_page(one: DestinationType) -> str:
     return text + ("\n## Answers\n\n" + table(("status", "outcome"), answers) if answers else "")
 
 
+def source_page(one: SourcePreset) -> str:
+    """Write the page of a preset of webhook sources, with its cases as examples."""
+    file = f"pipeline/sources/{one.slug}/preset.yaml"
+    timed = bool(one.signature.timestamp_header)
+    signature = [
+        (f"`{name}`", f"`{value}`") for name, value in asdict(one.signature).items() if value != "" and (timed or name != "tolerance_seconds")
+    ]
+    made = [(f"`{mapping.name}`", f"`{mapping.trigger}`", str(mapping.fields.get("type", "track"))) for mapping in one.mappings]
+    rows = [*made, ("", "every other", str(one.otherwise["type"]))]
+    text = f"# {one.name}\n\n{one.sentence} Its preset is `{one.slug}`; the address belongs into {one.paste}. "
+    text += f"[Webhooks](../../guide/webhooks.md) says how it is used, `{file}` holds all of it.\n\n## Signature\n\n"
+    text += f"HMAC-SHA256, as <{one.docs}> says.\n\n" + table(("part", "value"), signature)
+    text += "\n## What its deliveries become\n\n" + table(("mapping", "deliveries", "call"), rows)
+    text += (
+        f"\nThe message id is\n\n```yaml\n{_yaml(one.message_id)}```\n\nand the event's name is read from\n\n```yaml\n{_yaml(one.event_name)}```\n"
+    )
+    text += "\n## Examples\n\nThese are cases that the tests run.\n"
+    for case in yaml.safe_load((ROOT / "pipeline" / "sources" / one.slug / "cases.yaml").read_text(encoding="utf-8")):
+        shown = {key: case[key] for key in ("source", "headers", "body", "calls") if key in case}
+        text += f"\n{_capital(case['name'])}:\n\n```yaml\n{_yaml(shown)}```\n"
+    return text
+
+
+def _yaml(value: object) -> str:
+    return yaml.safe_dump(value, sort_keys=False, width=120)
+
+
 def pages() -> dict[str, str]:
     """Write every reference page.
 
@@ -243,6 +277,7 @@ def pages() -> dict[str, str]:
         "topology.md": topology_page(),
         "commands.md": commands_page(),
         **{f"destinations/{one.slug}.md": destination_page(one) for one in DESTINATION_TYPES.values()},
+        **{f"sources/{slug}.md": source_page(read_preset(slug)) for slug in SOURCE_PRESETS},
     }
     return {path: text + MARK for path, text in written.items()}
 

@@ -1,4 +1,4 @@
-"""Adds to the site's navigation what grows by itself: a page for each destination type, and the decisions."""
+"""Adds to the site's navigation what grows by itself: a page for each source preset and destination type, and the decisions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def on_config(config: Any) -> Any:  # noqa: ANN401 (mkdocs' own type, which the 
         The same, changed.
     """
     folder = Path(config["docs_dir"])
-    for title, place in (("Destinations", "reference/destinations"), ("Decisions", "adr")):
+    for title, place in (("Sources", "reference/sources"), ("Destinations", "reference/destinations"), ("Decisions", "adr")):
         names = [path.relative_to(folder).as_posix() for path in (folder / place).glob("*.md")]
         found = sorted(names, key=lambda name: (not name.endswith("README.md"), name))  # the overview of a folder goes first
         if found:

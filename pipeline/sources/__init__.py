@@ -4,6 +4,6 @@ A preset is data: how the product signs a delivery, what identifies and names it
 sees the delivery as `{headers, body, id, event, received_at}`: header names in lower case, the body as JSON, the event's readable name.
 """
 
-from pipeline.sources.preset import SourcePreset, read_preset
+from pipeline.sources.preset import WEBHOOK_PATH, SourcePreset, read_preset
 
-__all__ = ["SourcePreset", "read_preset"]
+__all__ = ["WEBHOOK_PATH", "SourcePreset", "read_preset"]

@@ -13,6 +13,8 @@ import yaml
 from pipeline.model.workspace import MappingDeclaration, Signature
 
 FOLDER: Final = Path(__file__).parent
+WEBHOOK_PATH: Final = "/v1/webhook/"
+"""Path of the collector's address for a webhook source, up to the source's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class SourcePreset:
         name: Name for a person.
         sentence: What it is, for a person.
         paste: Where in the product the address of the collector belongs, for a person.
-        secret_from: Who makes the secret: the `sender`, which shows it, or `us`, who tell it to the sender.
+        issuer: Who makes the secret: the `sender`, which shows it, or `us`, who tell it to the sender.
         docs: Where the product says how it signs.
         signature: How a delivery is signed.
         message_id: Mapping that gives the id of a delivery, the same at every try.
@@ -38,7 +40,7 @@ class SourcePreset:
     name: str
     sentence: str
     paste: str
-    secret_from: Literal["sender", "us"]
+    issuer: Literal["sender", "us"]
     docs: str
     signature: Signature
     message_id: Any

@@ -74,7 +74,7 @@ def delivered(slug: str, case: dict[str, Any], change: Callable[[Delivery], Deli
     headers: Headers = {"content-type": "application/json", **case.get("headers", {})}
     if "form" in case:
         body, headers["content-type"] = urlencode({case["form"]: body.decode()}).encode(), "application/x-www-form-urlencoded"
-    delivery = Delivery({**headers, **SENDERS[slug](body, headers)}, body, NOW, "unique")
+    delivery = Delivery({**headers, **SENDERS[slug](body, headers)}, body, NOW)
     return collect_delivery(change(delivery), make_hook(source, read_preset(slug), [SECRET]), Workspace("shop", 1, {"hook": source}))
 
 
@@ -112,7 +112,7 @@ def test_an_old_delivery_is_refused(slug: str, case: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("slug", "case"), CASES)
 def test_the_retry_of_a_delivery_is_the_same_event(slug: str, case: dict[str, Any]) -> None:
     """A delivery that is sent again, later, has the same keys and values."""
-    first, again = delivered(slug, case), delivered(slug, case, lambda one: one._replace(received_at=NOW + 60_000, unique="other"))
+    first, again = delivered(slug, case), delivered(slug, case, lambda one: one._replace(received_at=NOW + 60_000))
     assert isinstance(first, Accepted)
     assert isinstance(again, Accepted)
     assert [(one.key, one.value) for one in first.outputs] == [(one.key, one.value) for one in again.outputs]

@@ -20,11 +20,12 @@ from pipeline.ingest.answers import Answer, asked_for
 from pipeline.ingest.collect import RequestHeaders
 from pipeline.ingest.forwarded import client_address
 from pipeline.ingest.oauth import NO_TOKEN
-from pipeline.ingest.webhook import PREFIX, Hook
+from pipeline.ingest.webhook import Hook
 from pipeline.ingest.webhook.delivery import Delivery
 from pipeline.model.addresses import Network
 from pipeline.model.workspace import Workspace
 from pipeline.ports.clock import Clock
+from pipeline.sources import WEBHOOK_PATH
 
 _log = logging.getLogger(__name__)
 
@@ -238,9 +239,8 @@ class Application:
         if isinstance(body, Refused):
             refusal: Refused | None = body
         else:
-            self._requests += 1
-            source = scope.path.removeprefix(PREFIX).removesuffix("/")
-            delivery = Delivery(dict(headers.items()), body, self._clock.now_ms(), f"{self._nonce}/{self._requests}")
+            source = scope.path.removeprefix(WEBHOOK_PATH).removesuffix("/")
+            delivery = Delivery(dict(headers.items()), body, self._clock.now_ms())
             refusal = await self._hooks.take(source, delivery, self._client(scope, headers), began)
         if refusal is not None:
             self._counts.refusal("webhook", refusal)
@@ -249,7 +249,7 @@ class Application:
         return answer
 
     async def _other(self, scope: Scope, exchange: Exchange) -> None:
-        if scope.path.startswith(PREFIX):
+        if scope.path.startswith(WEBHOOK_PATH):
             _respond(exchange, await self._delivery(scope, exchange))
             return
         handler = find(self._routes, scope.method, scope.path)

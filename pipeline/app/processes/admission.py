@@ -56,6 +56,11 @@ class Admission:
         self._webhooks = {source.id: source for source in workspace.sources.values() if source.type == "webhook"}
         self._hooks = {}
 
+    @property
+    def webhooks(self) -> tuple[str, ...]:
+        """Ids of the webhook sources."""
+        return tuple(self._webhooks)
+
     def hook(self, source: str) -> Hook | None:
         """Give a webhook source, compiled at its first delivery; a secret that is not set is looked for again at the next one.
 

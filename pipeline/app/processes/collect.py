@@ -181,7 +181,8 @@ class _Collecting:
         links = {"A website with analytics.js": f"{address}/demo"}
         if run is not None and run.receiver:
             links["Receipts of the local receiver"] = f"http://127.0.0.1:{run.receiver}/receipts"
-        return Setup(key, source, address, self._options.bootstrap, topic_name(self._options.prefix, "raw"), links, sources)
+        raw = topic_name(self._options.prefix, "raw")
+        return Setup(key, source, address, self._options.bootstrap, raw, links, sources, self._admission.webhooks)
 
     def _processes(self) -> Callable[[], Awaitable[Standing]] | None:
         """Let the live page ask the processes of a local run about themselves; elsewhere it asks the cluster for their lag."""

@@ -8,7 +8,4 @@ Reasons of its dead letters: `invalid_signature`, `delivery_too_old`, `invalid_j
 
 from pipeline.ingest.webhook.delivery import Hook, Unproved, collect_delivery, make_hook
 
-__all__ = ["PREFIX", "Hook", "Unproved", "collect_delivery", "make_hook"]
-
-PREFIX = "/v1/webhook/"
-"""Before the id of a source in the path of its deliveries."""
+__all__ = ["Hook", "Unproved", "collect_delivery", "make_hook"]

@@ -19,16 +19,13 @@ from pipeline.ingest.webhook.signature import keys_of, unproved
 from pipeline.mapping import MappingError
 from pipeline.model import headers as names
 from pipeline.model import odd_json
-from pipeline.model.odd_json import Settled
 from pipeline.model.record import Output
-from pipeline.model.topics import topic_name
 from pipeline.model.workspace import Signature, Source, Workspace
 from pipeline.sources import SourcePreset
 
 UNPROVED_BYTES: Final = 64 * 1024
 """How much is kept of a body that no secret vouches for: anyone can send one."""
 _FORM: Final = "application/x-www-form-urlencoded"
-_PLAIN: Final = Settled(None, {}, ())
 
 
 class Hook(NamedTuple):
@@ -70,13 +67,11 @@ class Delivery(NamedTuple):
         headers: Header values by lower-case name.
         body: The body as it came.
         received_at: When it came, milliseconds since the epoch.
-        unique: A text that no other request has.
     """
 
     headers: Mapping[str, str]
     body: bytes
     received_at: int
-    unique: str
 
 
 def make_hook(source: Source, preset: SourcePreset, secrets: Sequence[str]) -> Hook:
@@ -115,35 +110,42 @@ def collect_delivery(delivery: Delivery, hook: Hook, workspace: Workspace) -> Ac
         return refusals.WEBHOOK_DISABLED._replace(source=source.id)
     if not hook.keys:
         return refusals.NO_SECRET._replace(source=source.id)
-    maker = Maker("", Envelope(), Sender(), delivery.received_at, delivery.unique, workspace, topic_name(workspace.name, "raw"))
     fault = unproved(hook.signature, hook.keys, delivery.headers, delivery.body, delivery.received_at)
     if fault is not None:
-        letter = _letter(delivery.body[:UNPROVED_BYTES], fault, hook, maker)
+        letter = _letter(delivery.body[:UNPROVED_BYTES], fault, hook, delivery.received_at, workspace)
         return Unproved(Refused(401, fault.reason, fault.message, source=source.id), letter)
-    return _proved(delivery, hook, source, maker)
+    taken = _proved(delivery, hook, source, workspace)
+    if not isinstance(taken, Fault):
+        return taken
+    # A sender that is refused would send it again for days, and no better: it is kept, and taken.
+    letter = _letter(delivery.body, taken, hook, delivery.received_at, workspace)
+    return Accepted([letter], len(letter.value or b""), {(source.id, "dead"): 1})
 
 
-def _proved(delivery: Delivery, hook: Hook, source: Source, maker: Maker) -> Accepted | Refused:
+def _proved(delivery: Delivery, hook: Hook, source: Source, workspace: Workspace) -> Accepted | Refused | Fault:
     text = plain(delivery.body, delivery.headers.get("content-encoding"))
     if isinstance(text, Refused):
-        return text if text.status == 413 else _dead(delivery, Fault("invalid_json", text.message), hook, maker)
+        return text if text.status == 413 else Fault("invalid_json", text.message)
     decoded = parsed(_json_of(text, hook, delivery.headers))
     if isinstance(decoded, Refused):
-        return _dead(delivery, Fault("invalid_json", decoded.message), hook, maker)
+        return Fault("invalid_json", decoded.message)
     body, odd = decoded
-    settled = odd_json.settle(body) if odd else _PLAIN
+    settled = odd_json.settle(body) if odd else None
+    body = body if settled is None else settled.value
     try:
-        calls = calls_of(hook.calls, source.id, delivery.headers, settled.value if odd else body, text, delivery.received_at)
+        calls = calls_of(hook.calls, source.id, delivery.headers, body, text, delivery.received_at)
     except (MappingError, RecursionError) as error:
-        return _dead(delivery, Fault("mapping_failed", str(error)), hook, maker)
+        return Fault("mapping_failed", str(error))
+    maker = Maker("", Envelope(), Sender(), delivery.received_at, "", workspace, None, () if settled is None else settled.places)
+    origin = maker.origin(source.id)
     outputs = []
     for index, call in enumerate(calls):
-        made = maker.record(call, index, source, maker.origin(source.id), settled)
+        made = maker.record(call, index, source, origin)
         if isinstance(made, Fault):
-            return _dead(delivery, made, hook, maker)
+            return made
         outputs.append(made)
     size = sum(len(one.key or b"") + len(one.value or b"") for one in outputs)
-    replaced = {(source.id, name): count for name, count in settled.counts.items()}
+    replaced = {} if settled is None else {(source.id, name): count for name, count in settled.counts.items()}
     return Accepted(outputs, size, {(source.id, "accepted"): len(outputs)}, replaced)
 
 
@@ -158,12 +160,11 @@ def _json_of(text: bytes, hook: Hook, headers: Mapping[str, str]) -> bytes:
     return str(fields.get(hook.form_field, [""])[0]).encode("utf-8", "replace")
 
 
-def _dead(delivery: Delivery, fault: Fault, hook: Hook, maker: Maker) -> Accepted:
-    """Keep what is proved but makes no event: a sender that is refused would send it again for days, and no better."""
-    letter = _letter(delivery.body, fault, hook, maker)
-    return Accepted([letter], len(letter.value or b""), {(hook.source, "dead"): 1})
-
-
-def _letter(value: bytes, fault: Fault, hook: Hook, maker: Maker) -> Output:
-    origin = (*maker.origin(hook.source), (names.WEBHOOK, hook.preset.encode()))
-    return dead_letter(value, None, fault, origin, maker.received_at, maker.workspace)
+def _letter(value: bytes, fault: Fault, hook: Hook, received_at: int, workspace: Workspace) -> Output:
+    origin = (
+        (names.SOURCE, hook.source.encode()),
+        (names.RECEIVED_AT, b"%d" % received_at),
+        (names.CONFIG, b"%d" % workspace.version),
+        (names.WEBHOOK, hook.preset.encode()),
+    )
+    return dead_letter(value, None, fault, origin, received_at, workspace)

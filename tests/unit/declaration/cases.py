@@ -39,6 +39,7 @@ RULES = WorkspaceRules(
     enrichments=("geo",),
     compile_query=compile_query,
     compile_mapping=compile_mapping,
+    presets=("generic", "stripe"),
 )
 
 TOPOLOGY_RULES = TopologyRules(

@@ -185,6 +185,13 @@ async def test_snippets_of_another_source() -> None:
     assert ["web", "app"] == setup_json(setup, "app")["sources"]
 
 
+def test_a_webhook_source_shows_the_address_to_paste() -> None:
+    """It has no write key; what is pasted into the other product is an address."""
+    shown = setup_json(replace(SETUP, sources={"web": "demo"}, webhooks=("billing",)), "billing")
+    assert ("", "http://127.0.0.1:7070/v1/webhook/billing", ["web", "billing"]) == (shown["write_key"], shown["webhook"], shown["sources"])
+    assert ["http://127.0.0.1:7070/v1/webhook/billing\n"] == [one["text"] for one in shown["snippets"]]
+
+
 async def test_volumes_are_those_of_the_monitor() -> None:
     """The page gets the monitor's lines for as many minutes as it asks for, and 404 where no monitor runs."""
     feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())

@@ -28,7 +28,7 @@ def delivered(body: bytes, headers: dict[str, str] | None = None, secrets: tuple
     source = source_of({**SOURCE, **declared})
     signed = {"x-sign": hmac.new(b"s", body, hashlib.sha256).hexdigest(), **(headers or {})}
     workspace = Workspace("shop", 3, {"forms": source})
-    return collect_delivery(Delivery(signed, body, NOW, "one"), make_hook(source, read_preset("generic"), secrets), workspace)
+    return collect_delivery(Delivery(signed, body, NOW), make_hook(source, read_preset("generic"), secrets), workspace)
 
 
 def events(accepted: Any) -> list[dict[str, Any]]:  # noqa: ANN401 (what was decided)
@@ -98,7 +98,7 @@ def test_a_source_that_takes_nothing(declared: dict[str, Any], secrets: tuple[st
 def test_a_source_that_is_gone() -> None:
     """A source that the workspace does not have any more is not found."""
     source = source_of(SOURCE)
-    refused = collect_delivery(Delivery({}, b"", NOW, "one"), make_hook(source, read_preset("generic"), ["s"]), Workspace("shop"))
+    refused = collect_delivery(Delivery({}, b"", NOW), make_hook(source, read_preset("generic"), ["s"]), Workspace("shop"))
     assert isinstance(refused, Refused)
     assert 404 == refused.status
 
@@ -107,7 +107,7 @@ def test_a_body_that_nobody_vouches_for_is_kept_in_part() -> None:
     """Of a body that anyone may have sent 64 KiB are kept."""
     source = source_of(SOURCE)
     unproved = collect_delivery(
-        Delivery({"x-sign": "0"}, b"x" * 100_000, NOW, "one"),
+        Delivery({"x-sign": "0"}, b"x" * 100_000, NOW),
         make_hook(source, read_preset("generic"), ["s"]),
         Workspace("shop", 1, {"forms": source}),
     )
@@ -148,5 +148,5 @@ def test_long_ids_are_shortened() -> None:
     signed = {"x-sign": hmac.new(b"s", body, hashlib.sha256).hexdigest()}
     hook = make_hook(source, read_preset("generic"), ["s"])
     workspace = Workspace("shop", 1, {"forms": replace(source)})
-    ids = {events(collect_delivery(Delivery(signed, body, NOW, unique), hook, workspace))[0]["messageId"] for unique in ("a", "b")}
+    ids = {events(collect_delivery(Delivery(signed, body, NOW), hook, workspace))[0]["messageId"] for _ in range(2)}
     assert [36] == [len(one) for one in ids]

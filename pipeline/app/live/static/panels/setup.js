@@ -13,7 +13,7 @@ export function mountSetup(body, live) {
     body.replaceChildren(
       el("dl", { class: "addresses" },
         setup.sources.length > 1 ? el("div", {}, el("dt", {}, "Source"), el("dd", {}, sources(setup))) : null,
-        line("Write key", setup.write_key), line("Collector", setup.address), setup.bootstrap ? line("Kafka", setup.bootstrap) : null),
+        setup.webhook ? line("Paste this URL", setup.webhook) : line("Write key", setup.write_key), line("Collector", setup.address), setup.bootstrap ? line("Kafka", setup.bootstrap) : null),
       languages(setup, snippet),
       el("div", { class: "snippet" }, el("pre", { tabindex: "0" }, el("code", {}, snippet.text)), copyButton(snippet.text)),
       setup.links.length ? el("ul", { class: "links" }, setup.links.map((link) => el("li", {}, el("b", {}, link.label), " ", address(link.url)))) : "");
