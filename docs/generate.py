@@ -236,10 +236,8 @@ def destination_page(one: DestinationType) -> str:
 def source_page(one: SourcePreset) -> str:
     """Write the page of a preset of webhook sources, with its cases as examples."""
     file = f"pipeline/sources/{one.slug}/preset.yaml"
-    timed = bool(one.signature.timestamp_header)
-    signature = [
-        (f"`{name}`", f"`{value}`") for name, value in asdict(one.signature).items() if value != "" and (timed or name != "tolerance_seconds")
-    ]
+    unused = "" if one.signature.timestamp_header else "tolerance_seconds"
+    signature = [(f"`{name}`", f"`{value}`") for name, value in asdict(one.signature).items() if value != "" and name != unused]
     made = [(f"`{mapping.name}`", f"`{mapping.trigger}`", str(mapping.fields.get("type", "track"))) for mapping in one.mappings]
     rows = [*made, ("", "every other", str(one.otherwise["type"]))]
     text = f"# {one.name}\n\n{one.sentence} Its preset is `{one.slug}`; the address belongs into {one.paste}. "

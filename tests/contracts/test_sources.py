@@ -17,7 +17,7 @@ from standardwebhooks import Webhook
 
 from pipeline.declaration.objects import source_of
 from pipeline.ingest import Accepted
-from pipeline.ingest.webhook import Unproved, collect_delivery, make_hook
+from pipeline.ingest.webhook import Unproved, collect_delivery, make_hook, signing_key
 from pipeline.ingest.webhook.delivery import Delivery
 from pipeline.model.workspace import Workspace
 from pipeline.registry import SOURCE_PRESETS
@@ -75,7 +75,10 @@ def delivered(slug: str, case: dict[str, Any], change: Callable[[Delivery], Deli
     if "form" in case:
         body, headers["content-type"] = urlencode({case["form"]: body.decode()}).encode(), "application/x-www-form-urlencoded"
     delivery = Delivery({**headers, **SENDERS[slug](body, headers)}, body, NOW)
-    return collect_delivery(change(delivery), make_hook(source, read_preset(slug), [SECRET]), Workspace("shop", 1, {"hook": source}))
+    preset = read_preset(slug)
+    return collect_delivery(
+        change(delivery), make_hook(source, preset, [signing_key(preset.signature, SECRET)]), Workspace("shop", 1, {"hook": source})
+    )
 
 
 @pytest.mark.parametrize(("slug", "case"), CASES)
@@ -121,7 +124,7 @@ def test_the_retry_of_a_delivery_is_the_same_event(slug: str, case: dict[str, An
 def test_every_mapping_of_a_preset_has_a_case() -> None:
     """No mapping of a preset is without a case whose calls it makes."""
     for slug in SOURCE_PRESETS:
-        hook = make_hook(source_of({"id": "hook"}), read_preset(slug), [SECRET])
+        hook = make_hook(source_of({"id": "hook"}), read_preset(slug), [b"k"])
         views = [{"headers": case.get("headers", {}), "body": case["body"]} for case in cases_of(slug) if "source" not in case]
         unused = [call.name for call in hook.calls.mappings if not any(call.matches(view) for view in views)]
         assert [] == unused, slug

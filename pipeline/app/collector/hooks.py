@@ -80,10 +80,10 @@ class Hooks:
         return None
 
     def _decide(self, source: str, delivery: Delivery, workspace: Workspace) -> Accepted | Unproved | Refused:
-        hook = self._hook(source)
-        if hook is None:
-            return refusals.NOT_FOUND
         try:
+            hook = self._hook(source)
+            if hook is None:
+                return refusals.NOT_FOUND
             return collect_delivery(delivery, hook, workspace)
         except Exception:  # noqa: BLE001 (whatever it is, the sender has the delivery still and sends it again)
             _log.exception("A delivery to the source %s could not be judged; its sender is asked to send it again.", source)

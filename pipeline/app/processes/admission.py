@@ -11,8 +11,8 @@ from pipeline.assembly import disabled_keys, write_keys
 from pipeline.assembly.steps import Resolve
 from pipeline.ingest import WriteKeys
 from pipeline.ingest.oauth import Client, PublicKey, public_key
-from pipeline.ingest.webhook import Hook, make_hook
-from pipeline.model.workspace import OAuth, Source, Workspace
+from pipeline.ingest.webhook import Hook, make_hook, signing_key
+from pipeline.model.workspace import OAuth, Signature, Source, Workspace
 from pipeline.registry import SOURCE_PRESETS
 from pipeline.sources import read_preset
 
@@ -42,6 +42,7 @@ class Admission:
         self.clients: Mapping[str, Client] = {}
         self._webhooks: Mapping[str, Source] = {}
         self._hooks: dict[str, Hook] = {}
+        self._told: set[tuple[str, str]] = set()
 
     def take(self, workspace: Workspace) -> None:
         """Take over a version of the workspace."""
@@ -55,6 +56,7 @@ class Admission:
 
         self._webhooks = {source.id: source for source in workspace.sources.values() if source.type == "webhook"}
         self._hooks = {}
+        self._told = set()
 
     @property
     def webhooks(self) -> tuple[str, ...]:
@@ -68,30 +70,27 @@ class Admission:
             source: Its id.
 
         Returns:
-            The hook, or None where there is no such source, or this version of the program cannot read it.
+            The hook, or None where there is no such source. A secret that cannot be used is not in it.
         """
         found = self._hooks.get(source)
-        if found is None and (declared := self._webhooks.get(source)) is not None:
-            slug = declared.preset or SOURCE_PRESETS[0]
-            secrets, whole = self._secrets(declared)
-            try:
-                found = make_hook(declared, read_preset(slug), secrets)
-            except (ValueError, OSError) as error:
-                _log.warning("The webhook source %s cannot be used: %s.", source, error)
-                return None
-            if whole:
-                self._hooks[source] = found
+        declared = self._webhooks.get(source)
+        if found is not None or declared is None:
+            return found
+        preset = read_preset(declared.preset or SOURCE_PRESETS[0])
+        keys = [key for reference in declared.secrets for key in self._signing_keys(declared, declared.signature or preset.signature, reference)]
+        found = make_hook(declared, preset, keys)
+        if len(keys) == len(declared.secrets):
+            self._hooks[source] = found
         return found
 
-    def _secrets(self, source: Source) -> tuple[list[str], bool]:
-        """Resolve the secrets of a source, and say whether all of them are there."""
-        found = []
-        for reference in source.secrets:
-            try:
-                found.append(self._resolve(reference))
-            except ValueError as error:
+    def _signing_keys(self, source: Source, signature: Signature, reference: str) -> list[bytes]:
+        try:
+            return [signing_key(signature, self._resolve(reference))]
+        except ValueError as error:
+            if (source.id, reference) not in self._told:  # once: whoever finds the address could fill the log
+                self._told.add((source.id, reference))
                 _log.warning("A secret of the webhook source %s is left out: %s.", source.id, error)
-        return found, len(found) == len(source.secrets)
+            return []
 
     def _public_keys(self, source: str, declared: OAuth) -> dict[str, PublicKey]:
         keys = {}

@@ -7,5 +7,6 @@ Reasons of its dead letters: `invalid_signature`, `delivery_too_old`, `invalid_j
 """
 
 from pipeline.ingest.webhook.delivery import Hook, Unproved, collect_delivery, make_hook
+from pipeline.ingest.webhook.signature import signing_key
 
-__all__ = ["Hook", "Unproved", "collect_delivery", "make_hook"]
+__all__ = ["Hook", "Unproved", "collect_delivery", "make_hook", "signing_key"]

@@ -15,7 +15,7 @@ from pipeline.ingest.judgement import Fault
 from pipeline.ingest.records import Maker
 from pipeline.ingest.refusals import Refused
 from pipeline.ingest.webhook.calls import Calls, calls_of, compile_calls
-from pipeline.ingest.webhook.signature import keys_of, unproved
+from pipeline.ingest.webhook.signature import unproved
 from pipeline.mapping import MappingError
 from pipeline.model import headers as names
 from pipeline.model import odd_json
@@ -35,7 +35,7 @@ class Hook(NamedTuple):
         source: Its id.
         preset: Slug of its preset.
         signature: How its deliveries are signed.
-        keys: The keys that sign them; empty where no secret is set on this machine.
+        keys: The keys that sign them; empty where none is set on this machine.
         calls: What they become.
         form_field: Field that holds the JSON where a delivery is a form.
     """
@@ -74,22 +74,21 @@ class Delivery(NamedTuple):
     received_at: int
 
 
-def make_hook(source: Source, preset: SourcePreset, secrets: Sequence[str]) -> Hook:
+def make_hook(source: Source, preset: SourcePreset, keys: Sequence[bytes]) -> Hook:
     """Compile a webhook source.
 
     Args:
         source: The source.
         preset: Its preset.
-        secrets: Its secrets, references resolved.
+        keys: The keys that sign its deliveries.
 
     Returns:
         The hook.
 
     Raises:
-        ValueError: A mapping, a trigger or a secret cannot be read.
+        ValueError: A mapping or a trigger is wrong.
     """
-    signature = source.signature or preset.signature
-    return Hook(source.id, preset.slug, signature, keys_of(signature, secrets), compile_calls(source, preset), preset.form_field)
+    return Hook(source.id, preset.slug, source.signature or preset.signature, tuple(keys), compile_calls(source, preset), preset.form_field)
 
 
 def collect_delivery(delivery: Delivery, hook: Hook, workspace: Workspace) -> Accepted | Unproved | Refused:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from pipeline.ingest.judgement import Fault
-from pipeline.model.secret_key import signing_key
+from pipeline.model import secret_key
 from pipeline.model.workspace import Signature
 
 _PLACE: Final = re.compile(r"\{(body|timestamp|header:[a-z0-9-]+)\}")
@@ -26,14 +26,14 @@ TOO_OLD: Final = Fault("delivery_too_old", "The delivery was signed too long ago
 TOO_NEW: Final = Fault("delivery_too_old", "The delivery was signed too far ahead of this machine's clock.")
 
 
-def unproved(scheme: Signature, secrets: Sequence[bytes], headers: Mapping[str, str], body: bytes, now_ms: int) -> Fault | None:
+def unproved(scheme: Signature, keys: Sequence[bytes], headers: Mapping[str, str], body: bytes, now_ms: int) -> Fault | None:
     """Say what is wrong with the signature of a delivery.
 
     Every signature is compared with that of every secret in constant time, and none ends the comparing early.
 
     Args:
         scheme: How its sender signs.
-        secrets: The keys, as `keys_of` gives them.
+        keys: The keys, as `signing_key` gives them.
         headers: Header values by lower-case name.
         body: The body as it came, before any decoding.
         now_ms: The time, milliseconds since the epoch.
@@ -52,8 +52,8 @@ def unproved(scheme: Signature, secrets: Sequence[bytes], headers: Mapping[str, 
         stamp = stamps[0]
     text = _signed(scheme.signed, headers, body, stamp)
     proved = False
-    for secret in secrets:
-        expected = _written(hmac.digest(secret, text, "sha256"), scheme.encoding)
+    for key in keys:
+        expected = _written(hmac.digest(key, text, "sha256"), scheme.encoding)
         for one in sent:
             proved |= hmac.compare_digest(expected, one.encode("utf-8", "replace"))
     if not proved:
@@ -61,20 +61,20 @@ def unproved(scheme: Signature, secrets: Sequence[bytes], headers: Mapping[str, 
     return _age_fault(stamp, scheme.tolerance_seconds, now_ms) if scheme.timestamp_header else None
 
 
-def keys_of(scheme: Signature, secrets: Sequence[str]) -> tuple[bytes, ...]:
-    """Read the secrets of a source.
+def signing_key(scheme: Signature, secret: str) -> bytes:
+    """Read a secret of a source.
 
     Args:
         scheme: How its sender signs.
-        secrets: The secrets, references resolved.
+        secret: The secret, its reference resolved.
 
     Returns:
-        The keys.
+        The key.
 
     Raises:
         ValueError: What follows `whsec_` is no base64; does not repeat it.
     """
-    return tuple(signing_key(secret) if scheme.key == "whsec" else secret.encode() for secret in secrets)
+    return secret_key.signing_key(secret) if scheme.key == "whsec" else secret.encode()
 
 
 def time_of(stamp: str | float) -> datetime | None:

@@ -44,3 +44,20 @@ def test_the_token_secret_is_declared_or_of_this_process() -> None:
     assert admission().token_secret() != admission().token_secret()
     with pytest.raises(ValueError, match="HEADRACE_TOKEN_SECRET is too short"):
         admission(HEADRACE_TOKEN_SECRET="short").token_secret()
+
+
+def test_a_webhook_source_and_its_secrets(caplog: pytest.LogCaptureFixture) -> None:
+    """A secret that is not set, or cannot be read, is left out and told once; when all are there, the source is compiled once."""
+    source = Source("hook", type="webhook", secrets=("${env:ONE}", "${env:TWO}"))
+    secrets = {"ONE": "whsec_no base64"}
+    made = Admission(lambda text: resolver(secrets, text))
+    made.take(Workspace("shop", sources={"hook": source, "web": Source("web")}))
+    assert [(), ()] == [found.keys for _ in range(2) if (found := made.hook("hook")) is not None]
+    assert 2 == caplog.text.count("A secret of the webhook source hook is left out")
+    assert "no base64" not in caplog.text
+    secrets.update(ONE="whsec_AAAA", TWO="text")
+    found = made.hook("hook")
+    assert found is not None
+    assert (b"\x00\x00\x00", b"text") == found.keys
+    assert found is made.hook("hook")
+    assert (None, ("hook",)) == (made.hook("web"), made.webhooks)

@@ -23,12 +23,12 @@ NOW = 1_767_225_600_000
 SOURCE: dict[str, Any] = {"id": "forms", "type": "webhook", "secrets": ["${env:S}"], "signature": {"header": "x-sign"}}
 
 
-def delivered(body: bytes, headers: dict[str, str] | None = None, secrets: tuple[str, ...] = ("s",), **declared: Any) -> Any:  # noqa: ANN401 (JSON)
+def delivered(body: bytes, headers: dict[str, str] | None = None, keys: tuple[bytes, ...] = (b"s",), **declared: Any) -> Any:  # noqa: ANN401 (JSON)
     """Deliver a body to a source that signs with plain HMAC in hex."""
     source = source_of({**SOURCE, **declared})
     signed = {"x-sign": hmac.new(b"s", body, hashlib.sha256).hexdigest(), **(headers or {})}
     workspace = Workspace("shop", 3, {"forms": source})
-    return collect_delivery(Delivery(signed, body, NOW), make_hook(source, read_preset("generic"), secrets), workspace)
+    return collect_delivery(Delivery(signed, body, NOW), make_hook(source, read_preset("generic"), keys), workspace)
 
 
 def events(accepted: Any) -> list[dict[str, Any]]:  # noqa: ANN401 (what was decided)
@@ -84,12 +84,12 @@ def test_what_makes_no_event_is_kept(body: bytes, declared: dict[str, Any], reas
 
 
 @pytest.mark.parametrize(
-    ("declared", "secrets", "status", "code"),
-    [({"enabled": False}, ("s",), 403, "source_disabled"), ({}, (), 503, "misconfigured")],
+    ("declared", "keys", "status", "code"),
+    [({"enabled": False}, (b"s",), 403, "source_disabled"), ({}, (), 503, "misconfigured")],
 )
-def test_a_source_that_takes_nothing(declared: dict[str, Any], secrets: tuple[str, ...], status: int, code: str) -> None:
+def test_a_source_that_takes_nothing(declared: dict[str, Any], keys: tuple[bytes, ...], status: int, code: str) -> None:
     """A disabled source refuses; one whose secret is not set asks its sender to come again."""
-    refused = delivered(b"{}", secrets=secrets, **declared)
+    refused = delivered(b"{}", keys=keys, **declared)
     assert isinstance(refused, Refused)
     assert (status, code, "forms") == (refused.status, refused.code, refused.source)
     assert (refused.retry_after > 0) == (status == 503)
@@ -98,7 +98,7 @@ def test_a_source_that_takes_nothing(declared: dict[str, Any], secrets: tuple[st
 def test_a_source_that_is_gone() -> None:
     """A source that the workspace does not have any more is not found."""
     source = source_of(SOURCE)
-    refused = collect_delivery(Delivery({}, b"", NOW), make_hook(source, read_preset("generic"), ["s"]), Workspace("shop"))
+    refused = collect_delivery(Delivery({}, b"", NOW), make_hook(source, read_preset("generic"), [b"s"]), Workspace("shop"))
     assert isinstance(refused, Refused)
     assert 404 == refused.status
 
@@ -108,7 +108,7 @@ def test_a_body_that_nobody_vouches_for_is_kept_in_part() -> None:
     source = source_of(SOURCE)
     unproved = collect_delivery(
         Delivery({"x-sign": "0"}, b"x" * 100_000, NOW),
-        make_hook(source, read_preset("generic"), ["s"]),
+        make_hook(source, read_preset("generic"), [b"s"]),
         Workspace("shop", 1, {"forms": source}),
     )
     assert 65_536 == len(unproved.letter.value or b"")  # type: ignore[union-attr]  # anything else fails here
@@ -146,7 +146,7 @@ def test_long_ids_are_shortened() -> None:
     source: Source = source_of({**SOURCE, "message_id": {"@path": "$.body.id"}})
     body = orjson.dumps({"id": "x" * 200})
     signed = {"x-sign": hmac.new(b"s", body, hashlib.sha256).hexdigest()}
-    hook = make_hook(source, read_preset("generic"), ["s"])
+    hook = make_hook(source, read_preset("generic"), [b"s"])
     workspace = Workspace("shop", 1, {"forms": replace(source)})
     ids = {events(collect_delivery(Delivery(signed, body, NOW), hook, workspace))[0]["messageId"] for _ in range(2)}
     assert [36] == [len(one) for one in ids]

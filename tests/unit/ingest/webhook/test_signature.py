@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ingest.webhook.signature import NO_SIGNATURE, NO_TIME, TOO_NEW, TOO_OLD, WRONG_SIGNATURE, keys_of, time_of, unproved
+from pipeline.ingest.webhook.signature import NO_SIGNATURE, NO_TIME, TOO_NEW, TOO_OLD, WRONG_SIGNATURE, signing_key, time_of, unproved
 from pipeline.model.workspace import Signature
 from pipeline.sources import read_preset
 
@@ -38,7 +38,7 @@ def test_the_example_of_standard_webhooks() -> None:
         "webhook-timestamp": "1614265330",
         "webhook-signature": "v1,AAAA v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE= v1a,x",
     }
-    keys = keys_of(scheme, ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
+    keys = [signing_key(scheme, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")]
     assert unproved(scheme, keys, headers, b'{"test": 2432232314}', 1_614_265_330_000) is None
 
 
