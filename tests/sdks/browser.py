@@ -28,9 +28,8 @@ ARGUMENTS: Final = (
 )
 LONGEST_STAY: Final = 240
 """Seconds after which a page is left anyway."""
-_PAGE: Final = (
-    b'<!doctype html><meta charset="utf-8"><title>Page</title><script src="/sdk.js"></script><script type="module" src="/send.js"></script>'
-)
+_PAGE: Final = b"""<!doctype html><meta charset="utf-8"><title>Page</title><link rel="icon" href="data:,">
+<script src="/sdk.js"></script><script type="module" src="/send.js"></script>"""
 
 
 def chromium() -> str | None:

@@ -103,8 +103,10 @@ def _segment_node(call: Call) -> Call:
 
 
 def _segment_browser(call: Call) -> Call:
-    """As the one for Node; what is said of integrations is said of Segment's own too."""
+    """As the one for Node; the name of a page stands in its properties too, and what is said of integrations is said of Segment's own."""
     changed = _segment_node(call)
+    if call["type"] == "page":
+        changed = {**changed, "properties": {**changed["properties"], "name": call["name"]}}
     return {**changed, "integrations": {"Segment.io": True, **changed["integrations"]}} if "integrations" in changed else changed
 
 
