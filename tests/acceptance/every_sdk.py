@@ -38,8 +38,10 @@ from tests.sdks.reconcile import Result, call_id, reconcile
 REPOSITORY: Final = Path(__file__).parents[2]
 ROUNDS: Final = 20
 BROWSER_ROUNDS: Final = 5
-PAUSE_MS: Final = 40
+PAUSE_MS: Final = 60
 """Between two calls while the collector is killed: a run lasts long enough to be hit in its middle."""
+LONGEST_START: Final = 20
+"""Seconds after which the collector is killed anyway."""
 LONGEST_RUN: Final = 150
 """Seconds after which an SDK's program is ended: the longest back-off, Java's, is a minute."""
 QUIET_SECONDS: Final = 20
@@ -224,11 +226,19 @@ def _figures(result: Result, done: Ended, passed: bool) -> str:  # noqa: FBT001 
     return f"{figures}; exit code {done.code}; {done.errors[-300:]}"
 
 
-def kill_collector(one: Installation, after: float) -> threading.Timer:
-    """Kill the collector in a while, as a machine that fails does."""
-    timer = threading.Timer(after, lambda: os.kill(one.pid_of("collector"), signal.SIGKILL))
-    timer.start()
-    return timer
+def kill_collector(one: Installation, after: float) -> threading.Thread:
+    """Kill the collector, as a machine that fails does, once it took some events."""
+    pid, before = one.pid_of("collector"), taken(one.port)
+
+    def kill() -> None:
+        end = time.monotonic() + LONGEST_START
+        while taken(one.port) - before < after and time.monotonic() < end:
+            time.sleep(0.1)
+        os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    return thread
 
 
 def send(one: Installation, clients: Sequence[Client], commands: dict[str, list[str]], folder: Path, checks: Checks) -> report.Report:
@@ -246,10 +256,10 @@ def send(one: Installation, clients: Sequence[Client], commands: dict[str, list[
         if not hit:
             continue
         before = one.pid_of("collector")
-        timer = kill_collector(one, 5 if of_browsers else 2.5)
+        killer = kill_collector(one, sum(run.expected for run in hit) / 5)
         with ThreadPoolExecutor(len(hit)) as pool:
             done = list(pool.map(lambda run: perform(run, one.port, alone=False), hit))
-        timer.join()
+        killer.join()
         checks.check("the collector came back", one.pid_of("collector") != before)
         under_kill += check_runs(hit, done, settle(one, hit, done), checks, killed=True)
     checks.part("Both tools")

@@ -13,6 +13,7 @@ import (
 	"log"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/analytics-go/v3"
@@ -24,11 +25,12 @@ type call struct {
 	Timestamp                                                              time.Time
 }
 
-type report struct{}
+type report struct{ ended *atomic.Int64 }
 
-func (report) Success(analytics.Message) {}
+func (r report) Success(analytics.Message) { r.ended.Add(1) }
 
-func (report) Failure(message analytics.Message, err error) {
+func (r report) Failure(message analytics.Message, err error) {
+	defer r.ended.Add(1)
 	text, _ := json.Marshal(message)
 	var failed call
 	_ = json.Unmarshal(text, &failed)
@@ -39,7 +41,8 @@ func (report) Failure(message analytics.Message, err error) {
 func main() {
 	pause, err := strconv.Atoi(os.Args[4])
 	stop(err)
-	client, err := analytics.NewWithConfig(os.Args[2], analytics.Config{Endpoint: os.Args[1], Callback: report{}})
+	var made, ended atomic.Int64
+	client, err := analytics.NewWithConfig(os.Args[2], analytics.Config{Endpoint: os.Args[1], Callback: report{&ended}})
 	stop(err)
 	file, err := os.Open(os.Args[3])
 	stop(err)
@@ -51,9 +54,13 @@ func main() {
 		reader.UseNumber() // integers beyond 64 bits stay what they are
 		stop(reader.Decode(&next))
 		stop(client.Enqueue(message(next)))
+		made.Add(1)
 		time.Sleep(time.Duration(pause) * time.Millisecond)
 	}
 	stop(lines.Err())
+	for ended.Load() < made.Load() { // while it closes it gives up at once
+		time.Sleep(20 * time.Millisecond)
+	}
 	stop(client.Close())
 }
 
