@@ -168,7 +168,7 @@ CLIENTS: Final = (
         "@segment/analytics-next",
         "segment_browser",
         "browser",
-        ("", "batch"),
+        ("", "batch", "snippet"),
         _segment_browser,
         "after 10 more tries; keeps them in local storage",
         sdk_file="@segment/analytics-next/dist/umd/index.js",

@@ -1,15 +1,23 @@
-// Makes calls with the unmodified @segment/analytics-next, in a page that browser.py serves. Mode `batch`: its batching strategy.
+// Makes calls with the unmodified @segment/analytics-next, in a page that browser.py serves: from npm, told the address alone. Mode `batch`: its
+// batching strategy; `snippet`: the collector's own snippet, which loads the library from the collector too.
 // Logs a line `gave up ID` for each call that the SDK says it could not send, and `made all calls`.
 const { host, writeKey, pause, mode } = await (await fetch("/settings.json")).json();
 const calls = (await (await fetch("/calls")).text()).split("\n").slice(0, -1).map((line) => JSON.parse(line));
 
 const delivery = mode === "batch" ? { deliveryStrategy: { strategy: "batching", config: { size: 10, timeout: 500 } } } : {};
-const apiHost = `${host.replace(/^https?:\/\//, "")}/v1`;
-const analytics = AnalyticsNext.AnalyticsBrowser.load(
-  { writeKey, cdnURL: host },
-  { integrations: { "Segment.io": { apiHost, protocol: "http", ...delivery } } },
-);
 
+let analytics;
+if (mode === "snippet") {
+  await new Promise((resolve) => {
+    const script = document.createElement("script");
+    script.src = `${host}/analytics.js/v1/${writeKey}/snippet.js`;
+    script.onload = () => window.analytics.ready(() => resolve());
+    document.head.append(script);
+  });
+  analytics = window.analytics;
+} else {
+  analytics = AnalyticsNext.AnalyticsBrowser.load({ writeKey, cdnURL: host }, { integrations: { "Segment.io": delivery } });
+}
 await analytics.ready(() => {}); // calls of different kinds that are made before are sent in another order
 
 function timed(values) {
