@@ -123,7 +123,9 @@ def planned(clients: Sequence[Client], commands: dict[str, list[str]], folder: P
             calls = script.calls(prefix, BROWSER_ROUNDS if client.kind == "browser" or pause else ROUNDS)
             file = folder / f"{prefix}.ndjson"
             script.write(file, calls)
-            arguments = [f"http://127.0.0.1:{port}", "demo", str(file), str(pause), *([mode] if mode else [])]
+            # Beacons that are under way have 64 KiB in all; the browser refuses what is beyond.
+            between = max(pause, PAUSE_MS) if mode in client.unanswered else pause
+            arguments = [f"http://127.0.0.1:{port}", "demo", str(file), str(between), *([mode] if mode else [])]
             runs.append(Run(client, mode, prefix, calls, [*commands[client.package], *arguments]))
     return runs
 

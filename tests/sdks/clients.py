@@ -103,11 +103,9 @@ def _segment_node(call: Call) -> Call:
 
 
 def _segment_browser(call: Call) -> Call:
-    """As the one for Node; the name of a page stands in its properties too, and what is said of integrations is said of Segment's own."""
+    """As the one for Node; the name of a page stands in its properties too."""
     changed = _segment_node(call)
-    if call["type"] == "page":
-        changed = {**changed, "properties": {**changed["properties"], "name": call["name"]}}
-    return {**changed, "integrations": {"Segment.io": True, **changed["integrations"]}} if "integrations" in changed else changed
+    return {**changed, "properties": {**changed["properties"], "name": call["name"]}} if call["type"] == "page" else changed
 
 
 def _rudder_node(call: Call) -> Call:
@@ -139,9 +137,9 @@ def _kotlin(call: Call) -> Call | None:
 def _rudder_browser(call: Call) -> Call | None:
     """No screen call; doubles; nulls left out; name and category also in the properties of a page; traits in the context.
 
-    The user is the one of the last identify.
+    The user is the one of the last identify. An identify that has every odd value in its traits is never sent (3.34.1): no request leaves the page.
     """
-    if call["type"] == "screen":
+    if call["type"] == "screen" or "tricky" in call.get("traits", {}):
         return None
     if call["type"] == "page":
         call = {**call, "properties": {**call["properties"], **{name: call[name] for name in ("name", "category") if name in call}}}
