@@ -40,7 +40,9 @@ ROUNDS: Final = 20
 BROWSER_ROUNDS: Final = 5
 PAUSE_MS: Final = 60
 """Between two calls while the collector is killed: a run lasts long enough to be hit in its middle."""
-LONGEST_START: Final = 20
+BROWSER_PAUSE_MS: Final = 250
+"""The same in a page: it goes on when the last page has loaded its SDK, which it could not without the collector."""
+LONGEST_START: Final = 40
 """Seconds after which the collector is killed anyway."""
 LONGEST_RUN: Final = 150
 """Seconds after which an SDK's program is ended: the longest back-off, Java's, is a minute."""
@@ -254,11 +256,12 @@ def send(one: Installation, clients: Sequence[Client], commands: dict[str, list[
     checks.part("The collector is killed while they send")
     under_kill: list[report.Row] = []
     for of_browsers in (False, True):
-        hit = planned([client for client in clients if (client.kind == "browser") == of_browsers], commands, folder, "kill", one.port, PAUSE_MS)
+        of_kind = [client for client in clients if (client.kind == "browser") == of_browsers]
+        hit = planned(of_kind, commands, folder, "kill", one.port, BROWSER_PAUSE_MS if of_browsers else PAUSE_MS)
         if not hit:
             continue
         before = one.pid_of("collector")
-        killer = kill_collector(one, sum(run.expected for run in hit) / 5)
+        killer = kill_collector(one, sum(run.expected for run in hit) / 4)
         with ThreadPoolExecutor(len(hit)) as pool:
             done = list(pool.map(lambda run: perform(run, one.port, alone=False), hit))
         killer.join()
