@@ -31,6 +31,7 @@ unit: $(DEV) ## Run the tests that need no process beside them
 	$(BIN)/pytest -m "not faults and not integration and not browser and not sdk and not acceptance"
 
 sdks: $(DEV) ## Send with every real SDK to a run of this checkout; report in benchmarks/results (needs node, go, a JDK, Chromium; ARGS="--only go")
+	$(BIN)/pytest -m sdk
 	$(BIN)/python -m tests.acceptance.every_sdk --here --report benchmarks/results/sdks-$(TODAY).md $(ARGS)
 
 acceptance: $(DEV) ## Use a fresh clone as a user would: 10,000 calls of real SDKs, then replay, redrive, explain, kill, every SDK (needs what `make sdks` needs, and kcat)
