@@ -137,9 +137,9 @@ def _kotlin(call: Call) -> Call | None:
 def _rudder_browser(call: Call) -> Call | None:
     """No screen call; doubles; nulls left out; name and category also in the properties of a page; traits in the context.
 
-    The user is the one of the last identify. An identify that has every odd value in its traits is never sent (3.34.1): no request leaves the page.
+    The user is the one of the last identify.
     """
-    if call["type"] == "screen" or "tricky" in call.get("traits", {}):
+    if call["type"] == "screen":
         return None
     if call["type"] == "page":
         call = {**call, "properties": {**call["properties"], **{name: call[name] for name in ("name", "category") if name in call}}}

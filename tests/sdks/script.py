@@ -47,7 +47,8 @@ _ONE_ROUND: Final[tuple[Mapping[str, Any], ...]] = (
     {"type": "group", "groupId": "group 7/ü", "traits": {"name": "Zoë & Söhne", "employees": 12_000_000, "at": AT, "plan": ""}},
     {"type": "alias", "previousId": "before-Ü"},
     {"type": "track", "event": "Of Nobody", "properties": {"n": 5, "deep": TRICKY["deep"]}, "anonymous": True},
-    {"type": "identify", "traits": {"tricky": TRICKY}, "anonymous": True},
+    # RudderStack's browser SDK makes objects of arrays in arrays, among traits alone.
+    {"type": "identify", "traits": {"tricky": {name: value for name, value in TRICKY.items() if name != "nested"}}, "anonymous": True},
 )
 
 IN_A_ROUND: Final = len(_ONE_ROUND)

@@ -25,7 +25,7 @@ function make(call) {
   const properties = timed(call.properties);
   // What was said of a person or group before is sent again with the next call, unless a new person begins.
   if (type === "identify" || type === "group") analytics.reset();
-  if (type === "identify") analytics.identify(userId, traits, options);
+  if (type === "identify") userId ? analytics.identify(userId, traits, options) : analytics.identify(traits, options);
   if (type === "track") analytics.track(call.event, properties, options);
   if (type === "page") analytics.page(call.category ?? "", call.name, properties, options);
   if (type === "group") analytics.group(call.groupId, traits, options);
