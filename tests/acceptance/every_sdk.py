@@ -40,8 +40,8 @@ ROUNDS: Final = 20
 BROWSER_ROUNDS: Final = 5
 PAUSE_MS: Final = 60
 """Between two calls while the collector is killed: a run lasts long enough to be hit in its middle."""
-BROWSER_PAUSE_MS: Final = 250
-"""The same in a page: it goes on when the last page has loaded its SDK, which it could not without the collector."""
+ASKING_PAUSE_MS: Final = 250
+"""The same for those that ask for their settings first: the first one still sends when the last one has its own."""
 LONGEST_START: Final = 40
 """Seconds after which the collector is killed anyway."""
 LONGEST_RUN: Final = 150
@@ -255,9 +255,9 @@ def send(one: Installation, clients: Sequence[Client], commands: dict[str, list[
     in_peace = check_runs(runs, ended, settle(one, runs, ended), checks)
     checks.part("The collector is killed while they send")
     under_kill: list[report.Row] = []
-    for of_browsers in (False, True):
-        of_kind = [client for client in clients if (client.kind == "browser") == of_browsers]
-        hit = planned(of_kind, commands, folder, "kill", one.port, BROWSER_PAUSE_MS if of_browsers else PAUSE_MS)
+    for asking in (False, True):
+        of_kind = [client for client in clients if client.asks_first == asking]
+        hit = planned(of_kind, commands, folder, "kill", one.port, ASKING_PAUSE_MS if asking else PAUSE_MS)
         if not hit:
             continue
         before = one.pid_of("collector")

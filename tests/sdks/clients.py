@@ -32,6 +32,7 @@ class Client(NamedTuple):
         modes: Ways of sending; an empty text is its default.
         kept: What arrives of a call, as the SDK makes it; None where it has no such call.
         gives_up: When it gives up a call, from its source.
+        asks_first: Whether it sends nothing before it was given its settings: without a collector it does not start.
         unanswered: Modes in which the SDK does not learn whether a call arrived.
         places_id: Whether it takes a message id from its caller; else the id of a call stands in `context.callId`.
         sdk_file: The file that a page loads, of a browser SDK.
@@ -43,6 +44,7 @@ class Client(NamedTuple):
     modes: tuple[str, ...]
     kept: Callable[[Call], Call | None]
     gives_up: str
+    asks_first: bool = False
     unanswered: tuple[str, ...] = ()
     places_id: bool = True
     sdk_file: str = ""
@@ -161,7 +163,9 @@ CLIENTS: Final = (
     Client("@rudderstack/rudder-sdk-node", "rudder_node", "node", ("", "plain"), _rudder_node, "after 3 more tries, within about 2 s"),
     Client("github.com/segmentio/analytics-go/v3", "segment_go", "go", ("",), _go, "after 10 tries, within about 50 s; at once while it closes"),
     Client("com.segment.analytics.java:analytics", "segment_java", "java", ("",), _java, "after 3 more tries, 15 to 60 s apart"),
-    Client("com.segment.analytics.kotlin:core", "segment_kotlin", "java", ("",), _kotlin, "never: it keeps calls until a flush succeeds"),
+    Client(
+        "com.segment.analytics.kotlin:core", "segment_kotlin", "java", ("",), _kotlin, "never: it keeps calls until a flush succeeds", asks_first=True
+    ),
     Client(
         "@segment/analytics-next",
         "segment_browser",
@@ -169,6 +173,7 @@ CLIENTS: Final = (
         ("", "batch", "snippet"),
         _segment_browser,
         "after 10 more tries; keeps them in local storage",
+        asks_first=True,
         sdk_file="@segment/analytics-next/dist/umd/index.js",
     ),
     Client(
@@ -178,6 +183,7 @@ CLIENTS: Final = (
         ("xhr", "batch", "beacon"),
         _rudder_browser,
         "after 10 more tries; keeps them in local storage; `beacon`: at once, a beacon has no answer",
+        asks_first=True,
         unanswered=("beacon",),
         places_id=False,
         sdk_file="@rudderstack/analytics-js/dist/npm/modern/bundled/umd/index.js",
