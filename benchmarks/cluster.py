@@ -28,6 +28,7 @@ from pipeline.model import ids
 from pipeline.model.record import Output
 from pipeline.model.topics import Declared, declared_topics, topic_name
 from pipeline.model.workspace import Workspace
+from pipeline.ports.broker import BrokerError
 from pipeline.runtime.brokers.kafka import KafkaBroker
 
 BATCH: Final = 2_000
@@ -36,6 +37,8 @@ DIFFERENT: Final = 20_000
 """Events that the shop makes; the same ones come again under new message ids."""
 AT_MS: Final = 1_700_000_000_000
 LOOK_SECONDS: Final = 0.5
+CREATE_SECONDS: Final = 120.0
+"""How long the broker may take to make the partitions of a workspace: thousands for 200 destinations."""
 PATIENCE_SECONDS: Final = 600.0
 
 
@@ -76,7 +79,15 @@ class Cluster(NamedTuple):
         await self.broker.admin().create(replace_retention(topics))
         producer = self.broker.producer()
         topic = topic_name(workspace.name, "config")
-        await producer.send([Output(topic, key, value, partition=0) for key, value in config_records(workspace, 1, at_ms=AT_MS)])
+        records = [Output(topic, key, value, partition=0) for key, value in config_records(workspace, 1, at_ms=AT_MS)]
+        deadline = asyncio.get_running_loop().time() + CREATE_SECONDS
+        while True:
+            try:
+                await producer.send(records)
+                break
+            except BrokerError:  # it leads no partition before it has made the folders of all
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
         await producer.stop()
         return self._replace(workspace=workspace)
 

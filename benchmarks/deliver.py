@@ -1,7 +1,7 @@
 """CPU time of deliver for each request: read, rendered for sending, signed, sent, judged, written down, committed.
 
 The tool is the local receiver in a process of its own, the broker one in memory, so that only deliver's own work counts.
-Run with `python -m benchmarks.deliver`.
+Run: `python -m benchmarks.deliver [--json]`.
 """
 
 from __future__ import annotations
@@ -118,8 +118,15 @@ async def through_the_client(count: int, url: str) -> float:
     return used
 
 
-async def measure(count: int) -> None:
-    """Start the receiver, measure and print."""
+async def measure(count: int) -> dict[str, float]:
+    """Start the receiver and measure.
+
+    Args:
+        count: Requests.
+
+    Returns:
+        CPU µs a request of the client alone and of all of deliver.
+    """
     port = free_port()
     process = subprocess.Popen([sys.executable, "-c", RECEIVER.format(port=port)])  # noqa: ASYNC220 (nothing else runs yet)
     url = f"http://127.0.0.1:{port}/crm"
@@ -129,8 +136,7 @@ async def measure(count: int) -> None:
             await asyncio.sleep(0.05)
         alone = await through_the_client(count, url)
         whole = await through_the_worker(count, url)
-        print(f"client alone   {alone / count * 1e6:6.1f} CPU µs a request")
-        print(f"deliver        {whole / count * 1e6:6.1f} CPU µs a request (budget {BUDGET_MICROSECONDS})")
+        return {"client_cpu_us": round(alone / count * 1e6, 2), "cpu_us": round(whole / count * 1e6, 2)}
     finally:
         await client.close()
         process.terminate()
@@ -141,9 +147,15 @@ def main() -> None:
     """Read the command line and measure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=20_000, help="how many requests")
-    count = parser.parse_args().requests
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(measure(count))
+        found = runner.run(measure(arguments.requests))
+    if arguments.json:
+        print(orjson.dumps(found).decode())
+        return
+    print(f"client alone   {found['client_cpu_us']:6.1f} CPU µs a request")
+    print(f"deliver        {found['cpu_us']:6.1f} CPU µs a request (budget {BUDGET_MICROSECONDS})")
 
 
 if __name__ == "__main__":

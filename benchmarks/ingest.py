@@ -1,217 +1,204 @@
-"""CPU of the collector for each event taken over HTTP (budgets: 50 µs for a single-event request, 10 µs for an event in a batch of 100).
+"""CPU and latency of the collector, a process of its own before a real Kafka, under a compiled load generator (oha).
 
-Run: `python -m benchmarks.ingest` with a producer that stores nothing, or `python -m benchmarks.ingest --bootstrap HOST:PORT` with a real Kafka.
-
-The collector runs in this process; a child process drives kept-alive connections over loopback, so that its CPU does not count. Counted is all CPU of
-this process, threads of the server included, from the first to the last answer; a warm-up goes before. Each event has about 1 KB.
+Run: `python -m benchmarks.ingest [--json]`. Each event has about 1 KB and is stored (`acks=all`) before it is answered. Every kind of request comes
+over 1, 16 and 256 connections; then single events at 2,000 requests a second, and the same beside a broker that other writers keep busy.
+What happens when the broker stops is `python -m benchmarks.stopped_broker`. Budgets: 50 µs of CPU for a single event, 10 µs for an event in a batch
+of 100, 12,000 events/s on a core, and at 2,000 requests/s a p99 of 25 ms.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
-import resource
+import gzip
+import itertools
 import sys
-import time
-import timeit
 import uuid
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 import orjson
 import uvloop
 
-from pipeline.app.collector import serve_collector
-from pipeline.ingest import WriteKeys
+from benchmarks import generator
+from benchmarks.cluster import Cluster, Running, cluster, rounded, running, seconds_of, shop_bodies
+from benchmarks.generator import Load
+from pipeline.model import ids
 from pipeline.model.record import Output
-from pipeline.model.topics import declared_topics
-from pipeline.model.workspace import Source, Workspace
-from pipeline.ports.broker import Producer
-from pipeline.runtime.brokers.kafka import KafkaBroker
-from pipeline.runtime.clock import SystemClock
-from pipeline.runtime.metrics.prometheus import PrometheusMetrics
+from pipeline.model.topics import Declared
 
-HEAD = (
-    "POST {path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Basic ZGVtbzo=\r\ncontent-type: application/json\r\n"
-    "user-agent: bench\r\ncontent-length: {length}\r\n\r\n"
-)
-
-
-_ROUNDS = 3
-"""Rounds of each shape; the one that cost least is printed, since what else runs on the machine only adds."""
+BATCH: Final = 100
+DIFFERENT: Final = {1: 4_000, BATCH: 60}
+"""Bodies of each kind: their keys lie in all partitions."""
+CONNECTIONS: Final = (1, 16, 256)
+RATE: Final = 2_000.0
+RATE_CONNECTIONS: Final = 64
+BUSY_EVENTS: Final = 15_000
+"""Events of 1 KB a second that other writers put on a busy broker."""
+READY_SECONDS: Final = 60
 
 
-class Figures(NamedTuple):
-    """What one run cost."""
+class Kind(NamedTuple):
+    """A kind of request.
 
-    events: int
-    cpu_seconds: float
-    wall_seconds: float
-    p50_ms: float
-    p99_ms: float
+    Attributes:
+        batch: Events of a request.
+        keep_alive: Whether a connection serves more than one request.
+        compressed: Whether the body is gzip.
+    """
 
+    batch: int
+    keep_alive: bool
+    compressed: bool
 
-def event(number: int) -> dict[str, Any]:
-    """Make a track call of about 1 KB."""
-    return {
-        "type": "track",
-        "event": "Order Completed",
-        "messageId": f"{number:08d}-9d3c-4b1a-8f59-1c9d0a1b2c3d",
-        "userId": f"user-{number % 5000}",
-        "anonymousId": f"{number % 5000:08x}-6b0e-4a53-b9be-94f4b7d1c0de",
-        "timestamp": "2026-01-01T12:34:56.789Z",
-        "sentAt": "2026-01-01T12:34:57.001Z",
-        "properties": {
-            "order_id": f"o-{number}",
-            "total": 129.9,
-            "currency": "EUR",
-            "coupon": "WINTER",
-            "products": [
-                {"product_id": f"p-{k}", "sku": f"sku-{k}", "name": "A product with a name", "price": 43.3, "quantity": 1} for k in range(3)
-            ],
-        },
-        "context": {
-            "library": {"name": "analytics-python", "version": "2.4.0"},
-            "page": {"url": "https://shop.example/checkout/thanks?utm_source=news", "path": "/checkout/thanks", "title": "Thank you"},
-            "userAgent": "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 Safari/605.1.15",
-            "ip": "203.0.113.9",
-            "locale": "de-DE",
-        },
-    }
+    @property
+    def label(self) -> str:
+        """What a table calls it."""
+        parts = ["single events" if self.batch == 1 else f"batches of {self.batch}", "" if self.keep_alive else "a connection each"]
+        return ", ".join([part for part in (*parts, "gzip" if self.compressed else "") if part])
 
 
-def requests(batch: int, count: int) -> list[bytes]:
-    """Make requests, each of one event or of a batch."""
-    made = []
-    for number in range(count):
-        body = orjson.dumps(event(number)) if batch == 1 else orjson.dumps({"batch": [event(number * batch + k) for k in range(batch)]})
-        made.append(HEAD.format(path="/v1/track" if batch == 1 else "/v1/batch", length=len(body)).encode() + body)
-    return made
+KINDS: Final = tuple(itertools.starmap(Kind, itertools.product((1, BATCH), (True, False), (False, True))))
 
 
-async def drive(port: int, batch: int, count: int, connections: int) -> None:
-    """Send requests over kept-alive connections, wait for each answer, and print the latencies; runs in the child."""
-    made = requests(batch, min(count, 2000))
-    latencies: list[float] = []
-    left = iter(range(count))
+def write_bodies(folder: Path) -> dict[tuple[int, bool], Path]:
+    """Write the bodies of all kinds of requests.
 
-    async def client() -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for number in left:
-            began = time.perf_counter()
-            writer.write(made[number % len(made)])
-            head = await reader.readuntil(b'{"success":true}')
-            assert head.startswith(b"HTTP/1.1 200")
-            latencies.append(time.perf_counter() - began)
-        writer.close()
+    Args:
+        folder: Where.
 
-    await asyncio.gather(*(client() for _ in range(connections)))
-    latencies.sort()
-    sys.stdout.buffer.write(orjson.dumps([latencies[len(latencies) // 2] * 1000, latencies[len(latencies) * 99 // 100] * 1000]))
-
-
-class Nowhere:
-    """A producer that stores nothing: what is left is the collector's own work."""
-
-    async def start(self) -> None:
-        """Do nothing."""
-
-    async def send(self, outputs: Sequence[Output]) -> None:
-        """Take the time that a broker nearby takes."""
-        await asyncio.sleep(0.002)
-
-    async def stop(self) -> None:
-        """Do nothing."""
+    Returns:
+        The files, by events of a request and whether they are gzip.
+    """
+    written: dict[tuple[int, bool], Path] = {}
+    for batch, different in DIFFERENT.items():
+        events = shop_bodies(batch * different)
+        bodies = [next(events) if batch == 1 else b'{"batch":[' + b",".join(itertools.islice(events, batch)) + b"]}" for _ in range(different)]
+        plain, packed = folder / f"{batch}.lines", folder / f"{batch}.gz"
+        plain.write_bytes(b"\n".join(bodies) + b"\n")
+        packed.write_bytes(gzip.compress(bodies[0], 6))
+        written |= {(batch, False): plain, (batch, True): packed}
+    return written
 
 
-def cpu_seconds() -> float:
-    """Give the CPU time of this process, all threads."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
+def _load(kind: Kind, files: dict[tuple[int, bool], Path], connections: int, seconds: float, rate: float | None = None) -> Load:
+    path = "/v1/batch" if kind.batch > 1 else "/v1/track"
+    return Load(path, files[kind.batch, kind.compressed], connections, seconds, kind.keep_alive, kind.compressed, rate)
 
 
-async def measure(port: int, batch: int, count: int, connections: int) -> Figures:
-    """Have a child send requests; the child makes them before it connects, but its start is not long enough to matter."""
-    child = [
-        sys.executable,
-        "-m",
-        "benchmarks.ingest",
-        "--drive",
-        str(port),
-        "--batch",
-        str(batch),
-        "--count",
-        str(count),
-        "--connections",
-        str(connections),
-    ]
-    cpu, wall = cpu_seconds(), time.perf_counter()
-    process = await asyncio.create_subprocess_exec(*child, stdout=asyncio.subprocess.PIPE)
-    out, _ = await process.communicate()
-    assert process.returncode == 0
-    p50, p99 = orjson.loads(out)
-    return Figures(batch * count, cpu_seconds() - cpu, time.perf_counter() - wall, p50, p99)
-
-
-async def run(bootstrap: str | None, scale: float) -> None:
-    """Run the collector and print a line for each shape of load."""
-    workspace = Workspace(f"bench-{uuid.uuid4().hex[:6]}", sources={"web": Source("web", ("demo",))})
-    producer: Producer = Nowhere()
-    if bootstrap:
-        broker = KafkaBroker(bootstrap)
-        await broker.admin().create(declared_topics(workspace.name, destinations=(), dedup_processors=()))
-        producer = broker.producer()
-    await producer.start()
-    stop, listening = asyncio.Event(), asyncio.get_running_loop().create_future()
-    keys = WriteKeys({"demo": "web"})
-    serving = asyncio.create_task(
-        serve_collector(
-            host="127.0.0.1",
-            port=0,
-            producer=producer,
-            workspace=lambda: workspace,
-            keys=lambda: keys,
-            metrics=PrometheusMetrics(),
-            clock=SystemClock(),
-            routes={},
-            stop=stop,
-            listening=listening.set_result,
-        )
+async def _measured(collector: Running, broker: int, kind: Kind, load: Load) -> dict[str, Any]:
+    before, broker_before = await collector.usage(), seconds_of(broker)
+    came = await generator.generate(load, collector.port)
+    after, broker_after = await collector.usage(), seconds_of(broker)
+    events = came.stored * kind.batch
+    if not events:
+        raise RuntimeError(f"{kind.label}: nothing was stored: {came.others}")
+    return rounded(
+        {
+            "kind": kind.label,
+            "batch": kind.batch,
+            "keep_alive": kind.keep_alive,
+            "gzip": kind.compressed,
+            "connections": load.connections,
+            "rate": load.rate,
+            "events": events,
+            "refused": came.others,
+            "cpu_us": (after.seconds - before.seconds) / events * 1e6,
+            "events_per_core_second": events / (after.seconds - before.seconds),
+            "events_per_second": events / (after.wall - before.wall),
+            "broker_cpu_us": (broker_after - broker_before) / events * 1e6,
+            "p50_ms": came.p50_ms,
+            "p99_ms": came.p99_ms,
+            "rss_mb": after.rss / 1e6,
+        }
     )
-    port = await listening
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 50)
-    text = orjson.dumps(event(0))
-    parse = min(timeit.repeat(lambda: orjson.loads(text), number=1000, repeat=20)) * 1000
-    print(f"producer: {'Kafka' if bootstrap else 'stores nothing'}; one event is {len(text)} bytes, which this machine parses in {parse:.1f} µs now")
-    await measure(port, 1, int(2000 * scale), 32)
-    for batch, count, connections, budget in ((1, 20_000, 64, 50), (1, 20_000, 16, 50), (100, 1000, 8, 10)):
-        rounds = [await measure(port, batch, max(int(count * scale), connections), connections) for _ in range(_ROUNDS)]
-        figures = min(rounds, key=lambda figures: figures.cpu_seconds)
-        print(
-            f"batch of {batch:3}, {connections:2} connections: {figures.cpu_seconds / figures.events * 1e6:5.1f} µs CPU an event (budget {budget}); "
-            f"{figures.events / figures.wall_seconds:6.0f} events/s; answers p50 {figures.p50_ms:.1f} ms, p99 {figures.p99_ms:.1f} ms",
-        )
-    stop.set()
-    await serving
-    await producer.stop()
+
+
+@asynccontextmanager
+async def _busy(ready: Cluster) -> AsyncIterator[None]:
+    """Keep the broker busy with a topic of its own, about a quarter of a second ahead of time at most."""
+    topic = f"{ready.prefix}.busy-{uuid.uuid4().hex[:6]}"
+    await ready.broker.admin().create([Declared(topic, 4, {})])
+    producer = ready.broker.producer()
+    bodies = list(shop_bodies(BUSY_EVENTS // 4))
+    outputs = [Output(topic, ids.event_key(orjson.loads(body)), body) for body in bodies]
+
+    async def write() -> None:
+        loop = asyncio.get_running_loop()
+        due = loop.time()
+        while True:
+            await producer.send(outputs)
+            due = max(due + 0.25, loop.time() - 0.25)
+            await asyncio.sleep(max(0.0, due - loop.time()))
+
+    writing = asyncio.create_task(write())
+    try:
+        yield
+    finally:
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+        await producer.stop()
+
+
+def _matrix(kinds: tuple[Kind, ...]) -> Iterator[tuple[Kind, int]]:
+    for kind in kinds:
+        for connections in CONNECTIONS:
+            yield kind, connections
+
+
+async def measure(seconds: float, kinds: tuple[Kind, ...]) -> dict[str, Any]:
+    """Measure the collector.
+
+    Args:
+        seconds: Of each kind over each number of connections; the runs at a rate take four times as long.
+        kinds: Kinds of requests.
+
+    Returns:
+        The generator's version; figures of every kind; figures at the rate, beside an idle and a busy broker.
+    """
+    single = Kind(1, keep_alive=True, compressed=False)
+    async with cluster() as bare:
+        files = write_bodies(bare.home)
+        ready = await bare.publish(bare.workspace, 4, "fused")
+        async with running(ready, "fused", ["collector"], "collector") as collector:
+            async with asyncio.timeout(READY_SECONDS):
+                while not await collector.is_ready():  # noqa: ASYNC110 (another process tells nobody)
+                    await asyncio.sleep(0.2)
+            await generator.generate(_load(single, files, 16, 1.0), collector.port)
+            found = []
+            for kind, connections in _matrix(kinds):
+                print(f"  {kind.label}, {connections} connections …", file=sys.stderr, flush=True)
+                found.append(await _measured(collector, ready.pid, kind, _load(kind, files, connections, seconds)))
+            at_rate = _load(single, files, RATE_CONNECTIONS, seconds * 4, RATE)
+            idle = await _measured(collector, ready.pid, single, at_rate)
+            async with _busy(ready):
+                busy = await _measured(collector, ready.pid, single, at_rate)
+    return {"generator": generator.generator_version(), "closed_loop": found, "at_rate": {"idle": idle, "busy": busy}}
 
 
 def main() -> None:
-    """Read the command line and run."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--bootstrap", help="host:port of a Kafka broker")
-    parser.add_argument("--scale", type=float, default=1.0, help="how much of the full load is sent")
-    parser.add_argument("--drive", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--batch", type=int, default=1, help=argparse.SUPPRESS)
-    parser.add_argument("--count", type=int, default=1, help=argparse.SUPPRESS)
-    parser.add_argument("--connections", type=int, default=1, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.drive:
-        uvloop.run(drive(given.drive, given.batch, given.count, given.connections))
-    else:
-        uvloop.run(run(given.bootstrap, given.scale))
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each kind of request over each number of connections")
+    parser.add_argument("--plain", action="store_true", help="only kept-alive connections without gzip")
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    if not generator.available():
+        sys.exit(generator.MISSING)
+    kinds = tuple(kind for kind in KINDS if not arguments.plain or (kind.keep_alive and not kind.compressed))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        found = runner.run(measure(arguments.seconds, kinds))
+    if arguments.json:
+        print(orjson.dumps(found).decode())
+        return
+    print(found["generator"])
+    lines = {f"{one['kind']}, {one['connections']} connections": one for one in found["closed_loop"]}
+    lines |= {f"{one['rate']:.0f} requests/s, broker {name}": one for name, one in found["at_rate"].items()}
+    for what, one in lines.items():
+        print(f"{what:58} {one['cpu_us']:6.1f} µs CPU an event, {one['events_per_second']:7.0f} events/s, ", end="")
+        print(f"p50 {one['p50_ms']:.1f} ms, p99 {one['p99_ms']:.1f} ms {one['refused'] or ''}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """CPU time of the lake for one row: from the bytes of a routed record to a Parquet file whose manifest record is durable.
 
-Run: `python benchmarks/lake.py [rows]`. Budget: 15 µs a row (design: budgets). It prints CPU time of the whole process, threads included, and
+Run: `python -m benchmarks.lake [--json]`. Budget: 15 µs a row (design: budgets). It prints CPU time of the whole process, threads included, and
 the part of each stage. The events are the published example of a track and a page call, each about 1 KB, with ids of their own.
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
-import sys
 import tempfile
 import time
 import uuid
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import orjson
 
@@ -60,8 +60,15 @@ def _timed(work: Callable[[], _T], rows: int) -> tuple[_T, float]:
     return result, (_cpu_seconds() - start) / rows * 1e6
 
 
-def main(count: int) -> None:
-    """Measure and print."""
+def measure(count: int) -> dict[str, Any]:
+    """Write rows and measure each stage.
+
+    Args:
+        count: Rows.
+
+    Returns:
+        CPU µs a row by stage and together, what parsing alone takes, rows a second, and bytes a row before and after.
+    """
     records = _records(count)
     gc.collect()
     gc.freeze()
@@ -89,13 +96,33 @@ def main(count: int) -> None:
             written += added.size
     wall = time.perf_counter() - wall
     _, parsing = _timed(lambda: [None for record in records if orjson.loads(record.value or b"") is None], count)
-    for stage, cost in stages.items():
-        print(f"{stage:30} {cost:6.2f} µs of CPU a row")
-    print(f"{'together':30} {sum(stages.values()):6.2f} µs of CPU a row (budget 15)")
-    print(f"{'orjson.loads alone':30} {parsing:6.2f} µs, to compare machines; the budget was set where it took 2.7")
     value_bytes = sum(len(record.value or b"") for record in records) / count
-    print(f"{count / wall:,.0f} rows/s; {value_bytes:.0f} bytes of JSON and {written / count:.0f} bytes of Parquet a row")
+    return {
+        "stages_cpu_us": {stage: round(cost, 2) for stage, cost in stages.items()},
+        "cpu_us": round(sum(stages.values()), 2),
+        "parse_cpu_us": round(parsing, 2),
+        "rows_per_second": round(count / wall),
+        "json_bytes": round(value_bytes),
+        "parquet_bytes": round(written / count),
+    }
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    found = measure(arguments.rows)
+    if arguments.json:
+        print(orjson.dumps(found).decode())
+        return
+    for stage, cost in found["stages_cpu_us"].items():
+        print(f"{stage:30} {cost:6.2f} µs of CPU a row")
+    print(f"{'together':30} {found['cpu_us']:6.2f} µs of CPU a row (budget 15)")
+    print(f"{'orjson.loads alone':30} {found['parse_cpu_us']:6.2f} µs, to compare machines; the budget was set where it took 2.7")
+    print(f"{found['rows_per_second']:,} rows/s; {found['json_bytes']} bytes of JSON and {found['parquet_bytes']} bytes of Parquet a row")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
+    main()

@@ -88,14 +88,16 @@ async def _send(port: int, bodies: list[bytes], rate: float, answered: dict[str,
     await asyncio.gather(*(connection() for _ in range(CONNECTIONS)))
 
 
-async def _ready(processes: list[Running]) -> None:
+async def ready_all(processes: list[Running]) -> None:
+    """Wait until all of them take records, or requests."""
     async with asyncio.timeout(120):
         for process in processes:
             while not await process.is_ready():  # noqa: ASYNC110 (another process tells nobody)
                 await asyncio.sleep(0.2)
 
 
-def _one_webhook(workspace: Workspace) -> Workspace:
+def one_webhook(workspace: Workspace) -> Workspace:
+    """Leave a workspace one webhook and no storage, so that each track event becomes one request."""
     return replace(workspace, destinations={"crm": workspace.destinations["crm"]}, storage={})
 
 
@@ -118,11 +120,11 @@ async def measure(topology: str, rate: float, seconds: float) -> dict[str, Any]:
     bodies = [body for body, _ in zip(tracks, range(int(rate * (seconds + WARM_SECONDS))), strict=False)]
     warm = int(rate * WARM_SECONDS)
     async with cluster() as bare, AsyncExitStack() as stack:
-        ready: Cluster = await bare.publish(_one_webhook(bare.workspace), 4, topology)
+        ready: Cluster = await bare.publish(one_webhook(bare.workspace), 4, topology)
         own = {**os.environ, RECEIVER: address, SECRET: "whsec_" + base64.b64encode(b"benchmark-benchmark-benchmark").decode()}
         names = [("collector",), *PROCESSES[topology]]
         processes = [await stack.enter_async_context(running(ready, topology, name, name[0], own)) for name in names]
-        await _ready(processes)
+        await ready_all(processes)
         await _send(processes[0].port, bodies[:warm], rate, answered)
         answered.clear()
         broker = -seconds_of(ready.pid)

@@ -144,9 +144,23 @@ async def measure(shape: Shape, wrap: Sequence[str] = ()) -> list[dict[str, Any]
         The figures of each stage.
     """
     async with cluster() as bare:
-        ready = await bare.publish(workspace_of(shape, bare.workspace), shape.partitions, shape.topology)
-        count = await ready.fill(shop_bodies(shape.events, shape.size))
-        return [await stage(ready, shape, processor, count, wrap) for processor in shape.stages or STAGES[shape.topology]]
+        return await measure_on(bare, shape, wrap)
+
+
+async def measure_on(bare: Cluster, shape: Shape, wrap: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Fill `raw` and run the stages, on a broker that runs.
+
+    Args:
+        bare: The broker, without topics of this workspace.
+        shape: The run.
+        wrap: Command that each process is started by.
+
+    Returns:
+        The figures of each stage.
+    """
+    ready = await bare.publish(workspace_of(shape, bare.workspace), shape.partitions, shape.topology)
+    count = await ready.fill(shop_bodies(shape.events, shape.size))
+    return [await stage(ready, shape, processor, count, wrap) for processor in shape.stages or STAGES[shape.topology]]
 
 
 def main() -> None:
