@@ -11,7 +11,8 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Sequence
+import time
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,34 +20,12 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from benchmarks import figures
+from benchmarks.figures import Row, Rows
+
 RESULTS: Final = Path(__file__).parent / "results"
 TIMEOUT_SECONDS: Final = 900
 PACKAGES: Final = ("aiokafka", "cramjam", "msgspec", "orjson", "jsonschema-rs", "rocksdict", "uvloop")
-
-
-class Row(NamedTuple):
-    """One figure.
-
-    Attributes:
-        what: What was measured.
-        figure: How much.
-        unit: Of it.
-        budget: What it should be at most (at least, where `more` is better), or None.
-        more: Whether more is better.
-    """
-
-    what: str
-    figure: float
-    unit: str
-    budget: float | None = None
-    more: bool = False
-
-    @property
-    def verdict(self) -> str:
-        """Whether the budget is kept."""
-        if self.budget is None:
-            return ""
-        return "kept" if (self.figure >= self.budget if self.more else self.figure <= self.budget) else "missed"
 
 
 class Job(NamedTuple):
@@ -59,79 +38,46 @@ class Job(NamedTuple):
     """
 
     arguments: tuple[str, ...]
-    rows: Callable[[Any], Iterable[Row]]
+    rows: Rows
     quick: tuple[str, ...] | None
 
 
-def _stages(label: str, budgets: dict[str, float]) -> Callable[[Any], Iterable[Row]]:
-    def rows(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the benchmark's JSON)
-        for one in found:
-            what = f"{one['processor']}, {label}"
-            yield Row(what, one["cpu_us"], "CPU µs an event", budgets.get(one["processor"]))
-            yield Row(
-                f"{what}: a core's rate", one["events_per_core_second"], "events/s", 75_000 if one["processor"] == "prepare" else None, more=True
-            )
-            yield Row(f"{what}: memory", one["rss_mb"], "MB", 200)
-            yield Row(f"{what}: sockets", one["sockets"], "")
-            yield Row(f"{what}: broker beside it", one["broker_cpu_us"], "CPU µs an event")
-
-    return rows
-
-
-def _peer(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
-    yield Row("events compared with Kafka Streams, all equal", found["compared"], "")
-    yield Row("prepare, warm, beside Kafka Streams", found["headrace"]["cpu_us"], "CPU µs an event")
-    yield Row("Kafka Streams, exactly_once_v2, warm", found["kafka_streams"]["cpu_us"], "CPU µs an event")
-    yield Row("ratio to Kafka Streams", found["ratio"], "", 0.75)
-    yield Row("memory of Kafka Streams", found["kafka_streams"]["rss_mb"], "MB")
-
-
-def _latency(budget: float) -> Callable[[Any], Iterable[Row]]:
-    def rows(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
-        what = f"200 to webhook, {found['topology']}, {found['events_per_second']:.0f} events/s"
-        yield Row(f"{what}: p50", found["p50_ms"], "ms")
-        yield Row(f"{what}: p99", found["p99_ms"], "ms", budget)
-        yield Row(f"{what}: transactions", found["transactions_per_second"], "/s")
-        yield Row(f"{what}: processor time", sum(found["cores"].values()), "cores")
-
-    return rows
-
-
-def _hot_path(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
-    for name, cost in found["cpu_us"].items():
-        yield Row(f"fused without Kafka: {name}", cost, "CPU µs an event")
-
-
-def _transactions(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
-    yield Row("one transaction, 4 partitions at once", found["cpu_ms_ours"], "CPU ms")
-    yield Row("one transaction: the broker's part", found["cpu_ms_broker"], "CPU ms")
-
-
-_HOP: Final = {"prepare": 11.0, "validate": 16.0, "enrich": 12.0, "filter": 12.0}
-_QUICK: Final = ("--events", "240000")
+_QUICK: Final = ("--events", "150000")
 JOBS: Final = (
-    Job(("benchmarks.hot_path", "--json"), _hot_path, ()),
-    Job(("benchmarks.mapping", "--json"), lambda found: [Row("a mapping of 20 fields", found["mapping_cpu_us"], "CPU µs", 20.0)], ()),
-    Job(("benchmarks.transactions", "--json"), _transactions, ("--transactions", "60")),
-    Job(("benchmarks.processors", "--json", "--topology", "fused"), _stages("1 KB", _HOP), _QUICK),
-    Job(("benchmarks.processors", "--json", "--topology", "default"), _stages("1 KB, a hop of its own", _HOP), _QUICK),
-    Job(("benchmarks.peers.kafka_streams", "--json", "--events", "400000"), _peer, None),  # a JVM is warm after minutes only
-    Job(("benchmarks.latency", "--json", "--topology", "fused", "--rate", "200"), _latency(120.0), ("--seconds", "8")),
-    Job(("benchmarks.latency", "--json", "--topology", "default", "--rate", "200"), _latency(400.0), ("--seconds", "8")),
-    Job(("benchmarks.latency", "--json", "--topology", "fused", "--rate", "1000"), _latency(120.0), None),
-    Job(("benchmarks.latency", "--json", "--topology", "default", "--rate", "1000"), _latency(400.0), None),
-    Job(("benchmarks.processors", "--json", "--stage", "prepare", "--events", "60000", "--size", "10240"), _stages("10 KB", {}), None),
-    Job(("benchmarks.processors", "--json", "--stage", "prepare", "--partitions", "1"), _stages("1 partition", _HOP), None),
-    Job(("benchmarks.processors", "--json", "--stage", "prepare", "--partitions", "16"), _stages("16 partitions", _HOP), None),
-    Job(("benchmarks.processors", "--json", "--stage", "prepare", "--processes", "2"), _stages("2 processes", _HOP), None),
-    Job(("benchmarks.processors", "--json", "--stage", "prepare", "--schemas", "1"), _stages("1 schema", _HOP), None),
-    Job(("benchmarks.processors", "--json", "--stage", "prepare", "--schemas", "1000"), _stages("1,000 schemas", _HOP), None),
-    Job(("benchmarks.processors", "--json", "--events", "60000", "--destinations", "3"), _stages("3 destinations", {}), None),
-    Job(("benchmarks.processors", "--json", "--events", "60000", "--destinations", "200"), _stages("200 destinations, 3 routes", {}), None),
+    Job(("benchmarks.hot_path", "--json"), figures.hot_path, ("--rounds", "15")),
+    Job(("benchmarks.mapping", "--json"), figures.mapping, ()),
+    Job(("benchmarks.lake", "--json"), figures.lake, ("--rows", "50000")),
+    Job(("benchmarks.deliver", "--json"), figures.deliver, ("--requests", "10000")),
+    Job(("benchmarks.transactions", "--json"), figures.transactions, ("--transactions", "60")),
+    Job(("benchmarks.processors", "--json", "--topology", "fused", "--events", "240000"), figures.stages("1 KB", figures.HOP), _QUICK),
+    Job(("benchmarks.processors", "--json", "--topology", "default"), figures.stages("1 KB, a hop of its own", figures.HOP), _QUICK),
+    Job(("benchmarks.shapes", "--json"), figures.shapes, None),
+    Job(("benchmarks.ingest", "--json"), figures.ingest, ("--plain", "--seconds", "1.5")),
+    Job(("benchmarks.stopped_broker", "--json"), figures.stopped_broker, None),
+    Job(("benchmarks.latency", "--json", "--topology", "fused", "--rate", "200"), figures.latency(120.0), ("--seconds", "6")),
+    Job(("benchmarks.latency", "--json", "--topology", "default", "--rate", "200"), figures.latency(400.0), ("--seconds", "6")),
+    Job(("benchmarks.latency", "--json", "--topology", "fused", "--rate", "1000"), figures.latency(120.0), None),
+    Job(("benchmarks.latency", "--json", "--topology", "default", "--rate", "1000"), figures.latency(400.0), None),
+    Job(("benchmarks.catch_up", "--json"), figures.catch_up, None),
+    Job(("benchmarks.peers", "--json"), figures.peers, None),  # a JVM is warm after minutes only
 )
 
 
-def run(jobs: Iterable[Job], *, quick: bool) -> tuple[list[Row], list[str]]:
+class Result(NamedTuple):
+    """What a run of benchmarks gave.
+
+    Attributes:
+        rows: The figures.
+        not_run: What was not run, and why.
+        runs: Each benchmark's command, how long it took, and its own JSON, with settings and versions of peers.
+    """
+
+    rows: list[Row]
+    not_run: list[str]
+    runs: list[dict[str, Any]]
+
+
+def run(jobs: Iterable[Job], *, quick: bool) -> Result:
     """Run benchmarks one after the other.
 
     Args:
@@ -139,27 +85,37 @@ def run(jobs: Iterable[Job], *, quick: bool) -> tuple[list[Row], list[str]]:
         quick: Whether in the quick form.
 
     Returns:
-        Their figures, and what was not run and why.
+        Their figures.
     """
-    rows: list[Row] = []
-    not_run: list[str] = []
+    result = Result([], [], [])
     for job in jobs:
         if quick and job.quick is None:
             continue
-        command = [*job.arguments, *((job.quick or ()) if quick else ())]
-        print(f"python -m {' '.join(command)}", flush=True)
+        arguments = [*job.arguments, *((job.quick or ()) if quick else ())]
+        command = f"python -m {' '.join(arguments)}"
+        print(command, flush=True)
+        began = time.monotonic()
         try:
-            done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=True, timeout=TIMEOUT_SECONDS)
+            done = subprocess.run([sys.executable, "-m", *arguments], capture_output=True, check=True, timeout=TIMEOUT_SECONDS)
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            said = (error.stderr or b"") if isinstance(error.stderr, str) else (error.stderr or b"").decode()
-            not_run.append(f"`python -m {' '.join(command)}`: {str(said).strip().splitlines()[-1:] or 'no answer in time'}")
-            print(f"  not run: {not_run[-1]}", flush=True)
+            said = (error.stderr or b"").decode(errors="replace").strip().splitlines()
+            why = "no answer in time" if isinstance(error, subprocess.TimeoutExpired) else (said[-1] if said else str(error))
+            result.not_run.append(f"`{command}`: {why}")
+            print(f"  not run: {why}", flush=True)
             continue
-        for row in job.rows(orjson.loads(done.stdout)):
-            rows.append(row)
-            budget = "" if row.budget is None else f"  budget {row.budget:g}: {row.verdict}"
-            print(f"  {row.what:62} {row.figure:>12,.2f} {row.unit}{budget}", flush=True)
-    return rows, not_run
+        found = orjson.loads(done.stdout)
+        result.runs.append({"command": command, "seconds": round(time.monotonic() - began, 1), "found": found})
+        result.not_run.extend(f"`{command}`: {one}" for one in figures.left_out(found))
+        for row in job.rows(found):
+            result.rows.append(row)
+            print(f"  {row.what:76} {row.figure:>12,.2f} {row.unit}{_beside(row)}", flush=True)
+    return result
+
+
+def _beside(row: Row) -> str:
+    if row.budget is None:
+        return ""
+    return f"  budget {'≥' if row.more else '≤'} {row.budget:g}: {row.verdict}"
 
 
 def machine() -> dict[str, Any]:
@@ -173,29 +129,39 @@ def machine() -> dict[str, Any]:
     }
 
 
-def page(rows: Sequence[Row], not_run: Sequence[str], about: dict[str, Any], command: str) -> str:
+def page(result: Result, about: dict[str, Any], command: str) -> str:
     """Write the results as a page.
 
     Args:
-        rows: The figures.
-        not_run: What was not run, and why.
+        result: The figures.
         about: Where and with what.
         command: What was run.
 
     Returns:
-        Markdown.
+        Markdown: what misses its budget, then every figure, then the commands with how long each took.
     """
+    judged = [row for row in result.rows if row.budget is not None]
+    missed = [row for row in judged if row.verdict == "not met"]
     lines = [
         f"# `{command}`, {about['date']}",
         "",
         f"Python {about['python']}, {about['system']}; Kafka {about['kafka']}; load of the machine before: {about['load_before']} "
         f"and after: {about['load_after']}. " + ", ".join(f"{name} {one}" for name, one in about["packages"].items()) + ".",
         "",
+        f"Budgets met: {len(judged) - len(missed)} of {len(judged)}." + (" Not met:" if missed else ""),
+        "",
+        *(f"- {row.what}: {row.figure:,.2f} {row.unit} ({'≥' if row.more else '≤'} {row.budget:g})" for row in missed),
+        *(f"- not run: {one}" for one in result.not_run),
+        "",
         "| what | figure | budget | |",
         "|---|---:|---:|---|",
     ]
-    lines += [f"| {row.what} | {row.figure:,.2f} {row.unit} | {'' if row.budget is None else f'{row.budget:g}'} | {row.verdict} |" for row in rows]
-    lines += ["", *(f"Not run: {one}" for one in not_run)] if not_run else []
+    for row in result.rows:
+        budget = "" if row.budget is None else f"{'≥' if row.more else '≤'} {row.budget:g}"
+        lines.append(f"| {row.what} | {row.figure:,.2f} {row.unit} | {budget} | {row.verdict} |")
+    lines += ["", "| command | seconds |", "|---|---:|", *(f"| `{one['command']}` | {one['seconds']} |" for one in result.runs)]
+    settings = [(name, text) for one in result.runs for name, text in figures.settings(one["found"])]
+    lines += ["", *(f"- {name}: {text}" for name, text in settings)] if settings else []
     return "\n".join(lines) + "\n"
 
 
@@ -210,16 +176,17 @@ def picture(rows: Sequence[Row]) -> str:
     """
     drawn = [row for row in rows if row.budget is not None]
     height = 26 * len(drawn) + 30
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="820" height="{height}" font-family="sans-serif" font-size="12">']
-    parts.append('<rect width="100%" height="100%" fill="white"/><line x1="560" y1="10" x2="560" y2="100%" stroke="#444" stroke-dasharray="3 3"/>')
+    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="1180" height="{height}" font-family="sans-serif" font-size="12">']
+    parts.append('<rect width="100%" height="100%" fill="white"/><line x1="730" y1="10" x2="730" y2="100%" stroke="#444" stroke-dasharray="3 3"/>')
     for index, row in enumerate(drawn):
-        part = (row.budget or 1) / row.figure if row.more else row.figure / (row.budget or 1)
+        over, under = (row.budget or 1.0, row.figure) if row.more else (row.figure, row.budget or 1.0)
+        width = min(200 * over / under, 300) if under else 300
         y = 20 + 26 * index
-        colour = "#2f7d4f" if row.verdict == "kept" else "#c0392b"
+        colour = "#2f7d4f" if row.verdict == "met" else "#c0392b"
         text = row.what.replace("&", "&amp;").replace("<", "&lt;")
-        parts.append(f'<text x="350" y="{y + 12}" text-anchor="end">{text}</text>')
-        parts.append(f'<rect x="360" y="{y}" width="{min(200 * part, 400):.0f}" height="16" fill="{colour}"/>')
-        parts.append(f'<text x="{min(200 * part, 400) + 366:.0f}" y="{y + 12}">{row.figure:,.1f} / {row.budget:g} {row.unit}</text>')
+        parts.append(f'<text x="520" y="{y + 12}" text-anchor="end">{text}</text>')
+        parts.append(f'<rect x="530" y="{y}" width="{width:.0f}" height="16" fill="{colour}"/>')
+        parts.append(f'<text x="{width + 536:.0f}" y="{y + 12}">{row.figure:,.1f} / {row.budget:g} {row.unit}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
@@ -230,18 +197,16 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only benchmarks whose command holds this text; nothing is written")
     arguments = parser.parse_args()
     about = machine()
-    rows, not_run = run([job for job in JOBS if arguments.only in " ".join(job.arguments)], quick=arguments.quick)
+    result = run([job for job in JOBS if arguments.only in " ".join(job.arguments)], quick=arguments.quick)
     if arguments.only:
         return
     about |= {"date": datetime.now(tz=UTC).date().isoformat(), "load_after": [round(one, 1) for one in os.getloadavg()]}
     command = "make bench ARGS=--quick" if arguments.quick else "make bench"
     target = RESULTS / f"bench-{about['date']}"
-    figures = [{**row._asdict(), "verdict": row.verdict} for row in rows]
-    target.with_suffix(".json").write_bytes(
-        orjson.dumps({"command": command, **about, "figures": figures, "not_run": not_run}, option=orjson.OPT_INDENT_2) + b"\n"
-    )
-    target.with_suffix(".md").write_text(page(rows, not_run, about, command), encoding="utf-8")
-    target.with_suffix(".svg").write_text(picture(rows), encoding="utf-8")
+    said = {**about, "figures": [{**row._asdict(), "verdict": row.verdict} for row in result.rows], "not_run": result.not_run, "runs": result.runs}
+    target.with_suffix(".json").write_bytes(orjson.dumps({"command": command, **said}, option=orjson.OPT_INDENT_2) + b"\n")
+    target.with_suffix(".md").write_text(page(result, about, command), encoding="utf-8")
+    target.with_suffix(".svg").write_text(picture(result.rows), encoding="utf-8")
     print(f"written: {target}.md, .json and .svg")
 
 

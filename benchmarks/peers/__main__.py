@@ -25,8 +25,6 @@ ENGINES: Final[dict[str, Callable[[Given, str], Awaitable[dict[str, Any]]]]] = {
     "faust-streaming": faust_streaming.run,
 }
 FLOOR: Final = "performance-tools"
-SLOW: Final = {"faust-streaming": 60_000}
-"""Most events for an engine that would take minutes for all."""
 
 
 async def _one_of(name: str, given: Given, ours: dict[str, Any], mine: dict[str, Any]) -> dict[str, Any]:
