@@ -13,13 +13,18 @@ from urllib.parse import urlencode
 import orjson
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
+from pipeline.app.collector import Checking
+from pipeline.app.processes.options import call_schemas
 from pipeline.declaration.objects import source_of
 from pipeline.ingest import Accepted
 from pipeline.ingest.webhook import Unproved, collect_delivery, make_hook, signing_key
 from pipeline.ingest.webhook.delivery import Delivery
-from pipeline.model.workspace import Workspace
+from pipeline.model.reasons import REASONS
+from pipeline.model.workspace import Source, Workspace
 from pipeline.registry import SOURCE_PRESETS
 from pipeline.sources import read_preset
 from pipeline.sources.preset import FOLDER
@@ -27,6 +32,9 @@ from pipeline.sources.preset import FOLDER
 SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
 NOW = 1_767_225_600_000
 """2026-01-01T00:00:00Z."""
+
+CHECK = Checking(call_schemas()).check(Workspace("shop", 1, {"hook": Source("hook")}), NOW)
+"""What validate says of an event."""
 
 Headers = dict[str, str]
 
@@ -81,6 +89,23 @@ def delivered(slug: str, case: dict[str, Any], change: Callable[[Delivery], Deli
     )
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@st.composite
+def _with_odd_parts(draw: st.DrawFn, value: Any) -> Any:  # noqa: ANN401 (JSON)
+    """Give a body of a case, some parts of which are something else."""
+    if draw(st.integers(0, 9)) == 0:
+        return draw(JSON)
+    if isinstance(value, dict):
+        return {name: draw(_with_odd_parts(item)) for name, item in value.items()}
+    return [draw(_with_odd_parts(item)) for item in value] if isinstance(value, list) else value
+
+
 @pytest.mark.parametrize(("slug", "case"), CASES)
 def test_case(slug: str, case: dict[str, Any]) -> None:
     """A delivery becomes exactly the calls that the case expects."""
@@ -119,6 +144,29 @@ def test_the_retry_of_a_delivery_is_the_same_event(slug: str, case: dict[str, An
     assert isinstance(first, Accepted)
     assert isinstance(again, Accepted)
     assert [(one.key, one.value) for one in first.outputs] == [(one.key, one.value) for one in again.outputs]
+
+
+@pytest.mark.parametrize(("slug", "case"), CASES)
+def test_validate_lets_the_calls_pass(slug: str, case: dict[str, Any]) -> None:
+    """What comes of a delivery is sound by the spec, so that the next step has nothing to say."""
+    accepted = delivered(slug, case)
+    assert isinstance(accepted, Accepted)
+    assert [None] * len(accepted.outputs) == [CHECK(one.value or b"", "hook") for one in accepted.outputs]
+
+
+@pytest.mark.parametrize("slug", SOURCE_PRESETS)
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_no_delivery_is_too_odd(slug: str, data: st.DataObject) -> None:
+    """Whatever a sender signs becomes events that validate can judge, or one dead letter with its bytes; never an exception."""
+    case = data.draw(st.sampled_from(cases_of(slug)))
+    accepted = delivered(slug, {**case, "body": data.draw(st.one_of(JSON, _with_odd_parts(case["body"])))})
+    assert isinstance(accepted, Accepted)
+    if {"shop.raw"} != {one.topic for one in accepted.outputs}:
+        assert ["shop.dead.ingest"] == [one.topic for one in accepted.outputs]
+        return
+    faults = [CHECK(one.value or b"", "hook") for one in accepted.outputs]
+    assert set() == {fault.reason for fault in faults if fault is not None} - REASONS.keys()
 
 
 def test_every_mapping_of_a_preset_has_a_case() -> None:
