@@ -130,7 +130,7 @@ def _completed(rendered: Any, delivery: dict[str, Any], message_id: str) -> dict
         call["anonymousId"] = delivery["id"]  # it is about nobody: a person of its own, so that nobody is mixed with anybody
     if call["type"] in ("track", "page", "screen") and not isinstance(call.get("properties", {}), dict):
         call["properties"] = {"body": call["properties"]}
-    if isinstance(call.get("timestamp"), str | int | float):
+    if call.get("timestamp").__class__ in (str, int, float):
         at = time_of(call["timestamp"])
         call.pop("timestamp") if at is None else call.update(timestamp=_iso(at))
     call.setdefault("messageId", message_id)

@@ -68,6 +68,8 @@ def test_odd_json_is_counted() -> None:
     [
         (b"a=1", {}, "invalid_json"),
         (b'{"a":"%s"}' % (b"x" * 40_000), {}, "event_too_large"),
+        (b'{"a":' * 900 + b"1" + b"}" * 900, {}, "too_deep"),
+        (b"[" * 100_000, {}, "invalid_json"),
         (b'{"a":1}', {"mappings": [{"name": "m", "trigger": "body.a = 1", "fields": {"type": "purchase"}}]}, "unknown_type"),
         (b'{"a":1}', {"event_name": {"@path": {"@path": "$.body.a"}}}, "mapping_failed"),
     ],
