@@ -152,3 +152,13 @@ def test_long_ids_are_shortened() -> None:
     workspace = Workspace("shop", 1, {"forms": replace(source)})
     ids = {events(collect_delivery(Delivery(signed, body, NOW), hook, workspace))[0]["messageId"] for _ in range(2)}
     assert [36] == [len(one) for one in ids]
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"other=1", b"payload=", b"payload=%7B"])
+def test_a_form_without_json(body: bytes) -> None:
+    """A form whose field holds no JSON is kept as it came."""
+    source = source_of({**SOURCE, "preset": "github"})
+    signed = {"x-sign": hmac.new(b"s", body, hashlib.sha256).hexdigest(), "content-type": "application/x-www-form-urlencoded"}
+    taken = collect_delivery(Delivery(signed, body, NOW), make_hook(source, read_preset("github"), [b"s"]), Workspace("shop", 1, {"forms": source}))
+    assert isinstance(taken, Accepted)
+    assert [("shop.dead.ingest", body)] == [(one.topic, one.value) for one in taken.outputs]
