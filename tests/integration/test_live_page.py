@@ -219,7 +219,7 @@ async def served() -> AsyncIterator[str]:
 
     def setup() -> Setup:
         sources = {"web": "demo", "server": "server-key"}
-        return Setup("demo", "web", address, "127.0.0.1:9092", "shop.raw", {"A tool's receiver": "http://127.0.0.1:7072/"}, sources)
+        return Setup("demo", "web", address, "127.0.0.1:9092", "shop.raw", {"A tool's receiver": "http://127.0.0.1:7072/"}, sources, ("billing",))
 
     port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     stop = asyncio.Event()
@@ -317,6 +317,17 @@ async def test_a_snippet_for_each_source_and_language(live: Open) -> None:
     await snippet.get_by_role("button").click()
     await expect(snippet.get_by_role("button")).to_have_text("Copied")
     assert "server-key" in await live.page.evaluate("navigator.clipboard.readText()")
+
+
+async def test_a_webhook_source_shows_what_to_paste(live: Open) -> None:
+    """It has an address in place of a write key, and going back to another source brings the key back."""
+    panel = live.page.locator("#panel-setup")
+    await panel.get_by_label("Source to connect").select_option("billing")
+    await expect(panel.locator(".addresses")).to_contain_text(f"{live.address}/v1/webhook/billing")
+    await expect(panel.locator(".addresses")).not_to_contain_text("Write key")
+    await expect(panel.locator(".snippet")).to_contain_text(f"{live.address}/v1/webhook/billing")
+    await panel.get_by_label("Source to connect").select_option("web")
+    await expect(panel.locator(".addresses")).to_contain_text("demo")
 
 
 async def test_filters(live: Open) -> None:
