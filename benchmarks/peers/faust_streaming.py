@@ -26,7 +26,6 @@ SETTINGS: Final[dict[str, Any]] = {
     "stream_buffer_maxsize": 16_384,
     "topic_disable_leader": True,
     "web_enabled": False,
-    "worker_redirect_stdouts": False,
     "store": "memory://",
 }
 """Its settings for throughput; what is not named is its default."""

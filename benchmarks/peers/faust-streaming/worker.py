@@ -7,6 +7,7 @@ has taken, twice a second. What user agents say is looked up by value, as on the
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -135,7 +136,7 @@ async def judge(stream: Any) -> AsyncIterator[None]:  # noqa: ANN401 (faust has 
 @app.timer(interval=0.5)  # type: ignore[untyped-decorator]  # faust has no types
 async def tell() -> None:
     """Say how many were taken."""
-    print(taken, flush=True)
+    print(taken, file=sys.__stdout__, flush=True)  # faust makes log lines of what goes to sys.stdout
 
 
 if __name__ == "__main__":
