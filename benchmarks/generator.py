@@ -13,7 +13,7 @@ import orjson
 
 from pipeline.app.local.tether import tethered
 
-MISSING: Final = "not run: oha, the load generator, is not on the path; `cargo install oha` brings it"
+MISSING: Final = "not run: oha, the load generator, is not on this machine; `cargo install oha` brings it"
 
 
 class Load(NamedTuple):
@@ -88,14 +88,14 @@ def answers(text: bytes) -> Answers:
     return Answers(statuses.get("200", 0), others, (percentiles["p50"] or 0) * 1000, (percentiles["p99"] or 0) * 1000)
 
 
-def available() -> bool:
-    """Say whether the generator is on this machine."""
-    return shutil.which("oha") is not None
+def program() -> str | None:
+    """Find the generator: on the path, or where cargo puts it."""
+    return shutil.which("oha") or shutil.which("oha", path=Path.home() / ".cargo" / "bin")
 
 
 def generator_version() -> str:
     """Name the generator and its version."""
-    return subprocess.run([shutil.which("oha") or "oha", "--version"], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run([program() or "oha", "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 async def generate(load: Load, port: int) -> Answers:
@@ -111,8 +111,7 @@ async def generate(load: Load, port: int) -> Answers:
     Raises:
         RuntimeError: The generator failed; with what it said.
     """
-    line = command(load, port)
-    line[0] = shutil.which(line[0]) or line[0]
+    line = [program() or "oha", *command(load, port)[1:]]
     process = await asyncio.create_subprocess_exec(*tethered(line, os.getpid()), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE)
     out, error = await process.communicate()
     if process.returncode != 0:

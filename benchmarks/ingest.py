@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="only kept-alive connections without gzip")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    if not generator.available():
+    if generator.program() is None:
         sys.exit(generator.MISSING)
     kinds = tuple(kind for kind in KINDS if not arguments.plain or (kind.keep_alive and not kind.compressed))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
