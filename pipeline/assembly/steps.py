@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 from pipeline.enrich import create_enrich, open_geo_reader
 from pipeline.filter import create_filter
-from pipeline.mapping import compile_mapping, compile_query
-from pipeline.model.outcomes import Outcome, Step
+from pipeline.mapping import QueryError, compile_mapping, compile_query, members_of
+from pipeline.model.outcomes import NarrowStep, Outcome, Step
 from pipeline.model.record import Message
 from pipeline.model.topology import Processor, Topology
 from pipeline.model.workspace import Source, Storage, Workspace
@@ -104,7 +104,7 @@ def build_steps(
         elif name == "enrich":
             step = _enrich(processor, workspace)
         elif name == "filter":
-            step = create_filter(workspace, compile_query)
+            step = _filter(workspace)
         elif name == "translate":
             step = _translate(instance, workspace)
         else:
@@ -112,6 +112,16 @@ def build_steps(
             raise ValueError(reason)
         steps.append((name, step))
     return tuple(steps)
+
+
+def _filter(workspace: Workspace) -> Step:
+    queries = (rule.query for destination in workspace.destinations.values() for rule in destination.filters)
+    step = create_filter(workspace, compile_query)
+    try:
+        named = frozenset[str]().union(*map(members_of, queries))
+    except QueryError:  # `headrace check` names it; the filter holds back what it can't judge
+        return step
+    return NarrowStep(named | {"type", "event", "integrations"}, step)
 
 
 def _enrich(processor: Processor, workspace: Workspace) -> Step:

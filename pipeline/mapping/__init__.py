@@ -17,7 +17,7 @@ The rules are those of Segment's mapping kit and FQL (reference/mapping.md §1 a
 from __future__ import annotations
 
 from pipeline.mapping.directives import compile_mapping
-from pipeline.mapping.fql import Explanation, compile_query, explain
+from pipeline.mapping.fql import Explanation, compile_query, explain, members_of
 from pipeline.mapping.problems import MappingError, Problem, QueryError
 from pipeline.mapping.values import MISSING
 
@@ -30,4 +30,5 @@ __all__ = [
     "compile_mapping",
     "compile_query",
     "explain",
+    "members_of",
 ]

@@ -5,7 +5,7 @@ Source of the rules: reference/mapping.md §2. One engine by the documented rule
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
 from pipeline.mapping.fql_functions import FUNCTIONS, contained, equal, ordered
@@ -66,6 +66,28 @@ def explain(query: str, event: JSON) -> Explanation:
         QueryError: The query is no FQL.
     """
     return _explain(parse(query), query, event)
+
+
+def members_of(query: str) -> frozenset[str]:
+    """Name the members of an event that a query looks at.
+
+    Args:
+        query: FQL.
+
+    Returns:
+        The first names of its paths.
+
+    Raises:
+        QueryError: The query is no FQL.
+    """
+    return frozenset(_members(parse(query)))
+
+
+def _members(term: Term) -> Iterator[str]:
+    if term.kind == "path":
+        yield term.value[0]
+    for part in term.parts:
+        yield from _members(part)
 
 
 def _explain(term: Term, query: str, event: JSON) -> Explanation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.model.record import Message
@@ -70,3 +71,20 @@ Outcome = Drop | Dead | Blocked | Emits
 
 Step = Callable[[Message], Outcome | None]
 """A decision about one message. Pure: no await, clock, environment, randomness or global."""
+
+
+@dataclass(frozen=True, slots=True)
+class NarrowStep:
+    """A step that looks at a few members of a body and changes none: what the pipeline wrote can be passed on as it lies, mostly unread.
+
+    Attributes:
+        members: Names of the members of the body that it looks at.
+        step: The step.
+    """
+
+    members: frozenset[str]
+    step: Step
+
+    def __call__(self, message: Message) -> Outcome | None:
+        """Decide about a message."""
+        return self.step(message)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.mapping import Explanation, QueryError, compile_query, explain
+from pipeline.mapping import Explanation, QueryError, compile_query, explain, members_of
 
 EVENT: dict[str, Any] = {
     "type": "track",
@@ -284,3 +284,19 @@ def test_explain() -> None:
 def test_explain_keeps_the_order_of_sides() -> None:
     """A literal on the left changes nothing in what is told."""
     assert explain("5 = a", {"a": 5}) == Explanation("5 = a", value=True, parts=(Explanation("a", 5),))
+
+
+@pytest.mark.parametrize(
+    ("query", "members"),
+    [
+        ("all", set()),
+        ("1 = 1", set()),
+        ('type = "track" and event = "Debug"', {"type", "event"}),
+        ('!(context.page.path in ["/", traits.home]) or match(event, "Order *")', {"context", "traits", "event"}),
+        ("length(properties.items) > 2", {"properties"}),
+        ("a\\.b.c = null", {"a.b"}),
+    ],
+)
+def test_members_of_a_query(query: str, members: set[str]) -> None:
+    """A query looks at the first names of its paths and at nothing else."""
+    assert members == members_of(query)

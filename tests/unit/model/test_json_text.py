@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.model import json_text
-from pipeline.model.json_text import decode, encode
+from pipeline.model.json_text import decode, decoder_of, encode
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 VALUES: st.SearchStrategy[Any] = st.recursive(
@@ -98,3 +98,26 @@ def test_the_fast_reader_reads_as_the_exact_one(value: Any) -> None:  # noqa: AN
     """Integers of any size, NaN, lone surrogates and NUL come out the same, whichever of the two readers decides."""
     text = json.dumps(value).encode()
     assert repr(json_text._decode_exactly(text)) == repr(json_text.decode(text))
+
+
+@given(
+    st.dictionaries(st.sampled_from(["type", "event", "a b", 'a"b']) | TEXT, VALUES, max_size=8), st.sets(st.sampled_from(["type", "event", 'a"b']))
+)
+def test_members_read_alone_read_the_same(value: dict[str, Any], names: set[str]) -> None:
+    """A reader of a few members gives them as a reader of everything does, in their order, whatever lies between them."""
+    found = decoder_of(names)(encode(value))
+    assert found is None or [(name, item) for name, item in value.items() if name in names] == list(found.items())
+    assert found is not None or any(name.isascii() and abs(item) > 2**63 for name, item in value.items() if isinstance(item, int))
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"null", b"[]", b'"type"', b"5", b'{"type":1', b'{"a":[1,}', b'{"type":NaN}', b"[" * 100_000, b'{"a":' + b"[" * 100_000]
+)
+def test_what_is_no_object_has_no_members(text: bytes) -> None:
+    """What is no object, or not JSON, is left to the reader of everything."""
+    assert decoder_of({"type"})(text) is None
+
+
+def test_members_that_the_reader_cannot_find_are_left_to_the_whole() -> None:
+    """Msgspec passes over names beyond ASCII as if they were not asked for."""
+    assert decoder_of({"type", "größe"})('{"größe":5,"type":"track"}'.encode()) is None
