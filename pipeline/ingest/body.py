@@ -15,6 +15,11 @@ _GZIP_NAMES: Final = ("gzip", "x-gzip")
 _MEMBERS: Final = 64
 """Most members of one gzip stream: each costs a fresh decompressor, and no SDK sends more than one."""
 
+_RATIO_FREE: Final = 1024 * 1024
+"""What any gzip stream may unpack to; SDKs send at most half of it."""
+_RATIO_MOST: Final = 100
+"""How many times its size a gzip stream may unpack to beyond that: real events come to a tenth of it, a bomb to ten times."""
+
 
 def plain(body: bytes, encoding: str | None) -> bytes | Refused:
     """Undo a request's Content-Encoding.
@@ -25,7 +30,7 @@ def plain(body: bytes, encoding: str | None) -> bytes | Refused:
 
     Returns:
         The plain body, at most `limits.REQUEST_BYTES`; or the refusal of a larger or broken one. A small body that unpacks to a
-        large one is never unpacked beyond the limit.
+        large one is never unpacked beyond the limit, nor beyond a mebibyte and a hundred times its size.
     """
     if encoding is not None and (name := encoding.strip().lower()) not in _PLAIN:
         return _gunzip(body) if name in _GZIP_NAMES else refusals.UNKNOWN_ENCODING
@@ -36,7 +41,8 @@ def plain(body: bytes, encoding: str | None) -> bytes | Refused:
 
 def _gunzip(body: bytes) -> bytes | Refused:
     parts: list[bytes] = []
-    room = limits.REQUEST_BYTES
+    dense = max(_RATIO_FREE, _RATIO_MOST * len(body))
+    room = min(limits.REQUEST_BYTES, dense)
     rest = body
     while rest:  # a gzip stream may have several members, one after the other (RFC 1952 §2.2)
         inflater = zlib.decompressobj(_GZIP)
@@ -46,7 +52,7 @@ def _gunzip(body: bytes) -> bytes | Refused:
             return refusals.INVALID_GZIP
         room -= len(part)
         if room < 0:
-            return refusals.TOO_LARGE
+            return refusals.TOO_LARGE if dense >= limits.REQUEST_BYTES else refusals.TOO_DENSE
         if not inflater.eof:
             return refusals.INVALID_GZIP
         parts.append(part)

@@ -30,11 +30,13 @@ RETRY_AFTER_SECONDS: Final = 2
 
 INVALID_GZIP: Final = Refused(400, "invalid_json", "The body says Content-Encoding: gzip but is not a whole gzip stream.")
 UNKNOWN_ENCODING: Final = Refused(400, "invalid_json", "The body's Content-Encoding is not one this server reads; send gzip or none.")
+UNKNOWN_CODING: Final = Refused(400, "invalid_json", "The body's Transfer-Encoding is not one this server reads; send chunked or a Content-Length.")
 INVALID_JSON: Final = Refused(400, "invalid_json", "The body is not UTF-8 JSON.")
 NOT_AN_OBJECT: Final = Refused(400, "not_an_object", "The body is not a JSON object.")
 NOT_A_BATCH: Final = Refused(400, "invalid_json", "The body is not an object with an array under `batch`.")
 BATCH_TOO_LONG: Final = Refused(400, "batch_too_long", "The batch has more than 2,500 events.")
 TOO_LARGE: Final = Refused(413, "payload_too_large", "The body is larger than 8 MiB after decompression.")
+TOO_DENSE: Final = Refused(413, "payload_too_large", "The body unpacks to more than 1 MiB and more than a hundred times its size.")
 TOO_SLOW: Final = Refused(408, "request_timeout", "The body took longer than a minute to arrive.")
 INVALID_WRITE_KEY: Final = Refused(401, "invalid_write_key", "No known write key: not in Authorization, body, batch items or query.")
 INVALID_TOKEN: Final = Refused(511, "invalid_token", "The access token is expired or not known; ask for another one.")

@@ -16,12 +16,15 @@ _DISCARD_BYTES: Final = 64 * 1024 * 1024
 """How much of a body that is too large is read and thrown away, so that the client sees the answer and not a broken connection."""
 BODY_SECONDS: Final = 60.0
 """How long a body may take to arrive."""
-_SMALL_BYTES: Final = 64 * 1024
-"""Bodies of a declared size up to this are read in one go, whoever else is sending."""
+_SMALL_BYTES: Final = 16 * 1024
+"""Bodies of a declared size up to this are read in one go, whoever else is sending; all connections together bring them slowly, if at all."""
 _MEDIUM_BYTES: Final = 1024 * 1024
 """Bodies of a declared size up to this, as batches of SDKs are, are read in one go too, while `_ARRIVING_BYTES` are not used up."""
 _ARRIVING_BYTES: Final = 64 * 1024 * 1024
 """Most bytes that medium bodies may take while they arrive; beyond it they are read piece by piece, held against the outbox's bound."""
+
+_CODINGS: Final = ("", "chunked")
+"""Values of Transfer-Encoding whose body is read: what another coding holds would be judged as it was packed (RFC 9112 §6.1)."""
 
 
 class Incoming(Protocol):
@@ -69,7 +72,8 @@ class Bodies:
                 return await incoming() if self._outbox.has_room(declared) else refusals.OVERLOADED
             if self._may_arrive_whole(length, declared):
                 return await self._read_at_once(declared, incoming)
-            return await self._read_in_pieces(declared, incoming)
+            coding = "" if length is not None else headers.get("transfer-encoding") or ""
+            return await self._read_in_pieces(declared, coding.lower(), incoming)
         except asyncio.CancelledError:
             if task in self._reading:
                 raise
@@ -100,8 +104,8 @@ class Bodies:
         finally:
             self._arriving_bytes -= declared
 
-    async def _read_in_pieces(self, declared: int, incoming: Incoming) -> bytes | Refused:
-        reading = _Reading(self._outbox, declared)
+    async def _read_in_pieces(self, declared: int, coding: str, incoming: Incoming) -> bytes | Refused:
+        reading = _Reading(self._outbox, declared, coding)
         try:
             async for chunk in incoming:
                 if not reading.take(chunk):
@@ -114,12 +118,14 @@ class Bodies:
 class _Reading:
     """A body on its way in: what is kept of it is held against the outbox's bound."""
 
-    def __init__(self, outbox: Outbox, declared: int) -> None:
+    def __init__(self, outbox: Outbox, declared: int, coding: str) -> None:
         self._outbox = outbox
         self._size = 0
         self.chunks: list[bytes] = []
         self.refusal: Refused | None = None
-        if declared > limits.REQUEST_BYTES:
+        if coding not in _CODINGS:
+            self.refusal = refusals.UNKNOWN_CODING
+        elif declared > limits.REQUEST_BYTES:
             self.refusal = refusals.TOO_LARGE
         elif not outbox.has_room(declared):
             self.refusal = refusals.OVERLOADED

@@ -10,10 +10,12 @@ from typing import Final
 
 from granian._granian import SocketHolder
 from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from pipeline.app.collector.checking import Checking
 from pipeline.app.collector.counts import Counts
+from pipeline.app.collector.listener import BACKLOG, HEAD_BYTES, HEAD_SECONDS, listen, most_connections
 from pipeline.app.collector.outbox import Outbox
 from pipeline.app.collector.requests import Application
 from pipeline.app.collector.routes import Routes
@@ -27,9 +29,6 @@ from pipeline.ports.broker import Producer
 from pipeline.ports.clock import Clock
 from pipeline.ports.metrics import Metrics
 
-_BACKLOG: Final = 1024
-_CONNECTIONS: Final = 4096
-"""Most connections at once; further ones wait in the backlog."""
 _TICK_SECONDS: Final = 0.25
 """How often late requests are looked for and counts are handed on."""
 _LOOK_SECONDS: Final = 1.0
@@ -40,10 +39,6 @@ _STOP_SECONDS: Final = 10.0
 
 class DemoKeyExposed(Exception):
     """The listener is open to other machines while a source has the demo write key."""
-
-
-class PortTaken(Exception):
-    """The address cannot be listened on."""
 
 
 async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one)
@@ -61,6 +56,7 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
     checking: Checking | None = None,
     trusted_proxies: Sequence[Network] = (),
     hook: Callable[[str], Hook | None] = lambda _source: None,
+    listener: socket.socket | None = None,
     listening: Callable[[int], None] | None = None,
     troubled: Callable[[str], None] = lambda _trouble: None,
 ) -> None:
@@ -80,6 +76,7 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
         checking: Runs validate for clients that ask for it, where it is at hand.
         trusted_proxies: Networks of the proxies whose X-Forwarded-For is believed.
         hook: Gives the webhook source with an id as it is now, or None; asked for each delivery.
+        listener: The socket that listens on `host` and `port` already, where this process shares it with others.
         listening: Told the port once connections are accepted.
         troubled: Told again and again why events are not taken now; an empty text where they are.
 
@@ -91,8 +88,8 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
     if not is_loopback(host):
         _refuse_demo_key(host, keys())
         keys = _WithoutDemoKey(keys)
-    listener = _listen(host, port)
-    bound_port = listener.getsockname()[1]
+    taken = listener if listener is not None else listen(host, port)
+    bound_port = taken.getsockname()[1]
     outbox = Outbox(producer, clock)
     counts = Counts(metrics)
     application = Application(
@@ -108,7 +105,7 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
         trusted_proxies=trusted_proxies,
         hook=hook,
     )
-    server = _EmbeddedServer(application, host, bound_port, listener)
+    server = _EmbeddedServer(application, host, bound_port, taken)
     serving = asyncio.create_task(server.serve())
 
     def told(trouble: str) -> None:
@@ -175,24 +172,6 @@ async def _look(outbox: Outbox, clock: Clock) -> None:
         await outbox.look()
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Open the listening socket; by hand, because granian's own would share a port with another process that has it."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
-        try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
-            listener.listen(_BACKLOG)
-            listener.settimeout(0)
-        except OSError:
-            listener.close()
-            raise
-    except OSError as error:
-        raise PortTaken(f"Cannot listen on {host}:{port}: {error.strerror or error}. Stop what listens there, or choose another port.") from error
-    return listener
-
-
 class _EmbeddedServer(Server):
     """Granian on a listening socket that is given, so that connections are taken from the moment the port is told."""
 
@@ -204,12 +183,13 @@ class _EmbeddedServer(Server):
             interface=Interfaces.RSGI,
             http=HTTPModes.http1,
             websockets=False,
-            backlog=_BACKLOG,
-            backpressure=_CONNECTIONS,
+            backlog=BACKLOG,
+            backpressure=most_connections(),
+            http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000, max_buffer_size=HEAD_BYTES),
             log_enabled=False,
         )
         self._listener = listener
 
     def _init_shared_socket(self) -> None:
         # What granian itself does where it cannot share ports; its stub leaves out the arguments (descriptor, is a Unix socket, backlog).
-        self._shd = SocketHolder(self._listener.detach(), False, _BACKLOG)  # type: ignore[call-arg, assignment]  # noqa: FBT003
+        self._shd = SocketHolder(self._listener.detach(), False, BACKLOG)  # type: ignore[call-arg, assignment]  # noqa: FBT003

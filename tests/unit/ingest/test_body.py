@@ -52,9 +52,20 @@ def test_the_limit_is_on_the_unpacked_size() -> None:
     """8 MiB are taken, a byte more is 413, packed or not."""
     most = b" " * limits.REQUEST_BYTES
     assert most == plain(most, None)
-    assert most == plain(gzip.compress(most), "gzip")
+    assert most == plain(gzip.compress(most, 0), "gzip")
     assert plain(most + b" ", None) == refusals.TOO_LARGE
-    assert plain(gzip.compress(most + b" "), "gzip") == refusals.TOO_LARGE
+    assert plain(gzip.compress(most + b" ", 0), "gzip") == refusals.TOO_LARGE
+
+
+def test_beyond_a_mebibyte_a_stream_unpacks_to_a_hundred_times_its_size_at_most() -> None:
+    """8 kB that unpack to 8 MiB of JSON would cost a second of the collector; what events come to in earnest is far from it."""
+    free = b" " * 1024 * 1024
+    assert free == plain(gzip.compress(free), "gzip")
+    assert plain(gzip.compress(free + b" "), "gzip") == refusals.TOO_DENSE
+    packed = gzip.compress(free * 2)
+    enough = packed + gzip.compress(b"".join(b"%d" % number for number in range(8_000)), 0)
+    assert len(enough) > 20_972
+    assert isinstance(plain(enough, "gzip"), bytes)
 
 
 def test_a_bomb_is_not_unpacked() -> None:

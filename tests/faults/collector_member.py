@@ -1,0 +1,94 @@
+"""A collector in a process of its own, as `headrace run collector` runs it, whose broker is a file: what an attack costs is this process's alone.
+
+`python -m tests.faults.collector_member FILE SECONDS BROKEN` prints its port. Each stored record is a line of FILE: topic, message id, size. SECONDS
+are its deadlines, 0 for those of the product. BROKEN names a deliberately broken build (`tests.faults.broken_collector`), or is empty.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import orjson
+import uvloop
+
+from pipeline.app.collector import Checking, Tokens, bodies, listener, serve_collector, server
+from pipeline.app.processes.options import call_schemas, prepare_process
+from pipeline.ingest import WriteKeys
+from pipeline.model.record import Output
+from pipeline.model.workspace import Source, Workspace
+from pipeline.runtime.clock import SystemClock
+from pipeline.runtime.metrics.prometheus import PrometheusMetrics
+from tests.faults.broken_collector import BROKEN
+
+WORKSPACE = Workspace("shop", version=1, sources={"web": Source("web", ("demo",)), "app": Source("app", ("app-key",))})
+KEYS = {"demo": "web", "app-key": "app"}
+DISABLED = {"old-key": "web"}
+
+
+class FileProducer:
+    """Takes records and writes a line for each.
+
+    Args:
+        path: The file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("ab")
+
+    async def start(self) -> None:
+        """Do nothing."""
+
+    async def send(self, outputs: Sequence[Output]) -> None:
+        """Write the lines."""
+        self._file.writelines(_line(output) for output in outputs)
+        self._file.flush()
+
+    async def stop(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+def _line(output: Output) -> bytes:
+    value = output.value or b""
+    try:
+        ident = orjson.loads(value).get("messageId", "")
+    except (ValueError, AttributeError):
+        ident = ""
+    kept = ident if isinstance(ident, str) else ""
+    return orjson.dumps({"topic": output.topic, "id": kept, "bytes": len(value)}) + b"\n"
+
+
+async def main(path: Path, seconds: float, broken: str) -> None:
+    """Serve until told to stop."""
+    if seconds:
+        server.HEAD_SECONDS = listener.UNREAD_SECONDS = int(seconds)  # type: ignore[attr-defined, misc]
+        bodies.BODY_SECONDS = seconds  # type: ignore[misc]
+    if broken:
+        BROKEN[broken]()
+    producer, clock, stop = FileProducer(path), SystemClock(), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    await serve_collector(
+        host="127.0.0.1",
+        port=0,
+        producer=producer,
+        workspace=lambda: WORKSPACE,
+        keys=lambda: WriteKeys(KEYS, DISABLED),
+        tokens=Tokens(dict, b"0" * 32),
+        checking=Checking(call_schemas()),
+        metrics=PrometheusMetrics(),
+        clock=clock,
+        routes={},
+        stop=stop,
+        listening=lambda port: print(port, flush=True),
+    )
+    await producer.stop()
+
+
+if __name__ == "__main__":
+    prepare_process()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main(Path(sys.argv[1]), float(sys.argv[2]), sys.argv[3]))
