@@ -15,7 +15,7 @@ from pathlib import Path
 import orjson
 import uvloop
 
-from pipeline.app.collector import Checking, Tokens, bodies, listener, serve_collector, server
+from pipeline.app.collector import Checking, Reply, RouteRequest, Tokens, bodies, listener, serve_collector, server
 from pipeline.app.processes.options import call_schemas, prepare_process
 from pipeline.ingest import WriteKeys
 from pipeline.model.record import Output
@@ -26,6 +26,8 @@ from tests.faults.broken_collector import BROKEN
 
 WORKSPACE = Workspace("shop", version=1, sources={"web": Source("web", ("demo",)), "app": Source("app", ("app-key",))})
 KEYS = {"demo": "web", "app-key": "app"}
+LARGE_BYTES = 8 * 1024 * 1024
+"""A page that fits into no buffer of the system."""
 DISABLED = {"old-key": "web"}
 
 
@@ -62,6 +64,10 @@ def _line(output: Output) -> bytes:
     return orjson.dumps({"topic": output.topic, "id": kept, "bytes": len(value)}) + b"\n"
 
 
+async def _large(_request: RouteRequest) -> Reply:
+    return Reply(200, bytes(LARGE_BYTES), "application/octet-stream")
+
+
 async def main(path: Path, seconds: float, broken: str) -> None:
     """Serve until told to stop."""
     if seconds:
@@ -81,7 +87,7 @@ async def main(path: Path, seconds: float, broken: str) -> None:
         checking=Checking(call_schemas()),
         metrics=PrometheusMetrics(),
         clock=clock,
-        routes={},
+        routes={("GET", "/large"): _large},
         stop=stop,
         listening=lambda port: print(port, flush=True),
     )

@@ -13,8 +13,8 @@ CONNECTIONS_MOST: Final = 12_000
 """Most connections at once; further ones wait in the backlog. One that says nothing costs some 3 kB."""
 FILES_BESIDE: Final = 256
 """Open files that are not connections: the broker's sockets, logs, pages."""
-HEAD_BYTES: Final = 32 * 1024
-"""Largest head of a request, its URL and headers together; beyond it 431."""
+HEAD_BYTES: Final = 64 * 1024
+"""Head of a request, its URL and headers together, that is always taken; one that is more than twice as large gets 431."""
 HEAD_SECONDS: Final = 30
 """How long a head may take to arrive, and how long a connection may be idle; then it is ended."""
 UNREAD_SECONDS: Final = 30
