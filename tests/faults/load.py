@@ -57,6 +57,7 @@ class TopicLoad:
         path: File of the ledger.
         padding: Bytes that each event is larger.
         refused: How many sends failed, and were made again.
+        open: Cleared by whoever wants `flow` to wait after what it has begun.
     """
 
     def __init__(self, broker: Broker, topic: str, path: Path, *, users: int = 200, seed: int = 1, duplicates: float = 0.05) -> None:
@@ -70,6 +71,8 @@ class TopicLoad:
         self._flowing = False
         self.padding = 0
         self.refused = 0
+        self.open = asyncio.Event()
+        self.open.set()
 
     async def flow(self, rate: float) -> None:
         """Write distinct events until `end_flow`.
@@ -80,6 +83,7 @@ class TopicLoad:
         self._flowing = True
         while self._flowing:
             await self.send(max(1, int(rate)), 1.0)
+            await self.open.wait()
 
     def end_flow(self) -> None:
         """Let `flow` come to its end."""

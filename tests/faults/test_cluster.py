@@ -53,7 +53,7 @@ async def _flows_again(trial: Trial) -> None:
     assert took <= BACK_SECONDS, f"nothing comes through {took:.0f} s after the fault"
 
 
-async def _prove(row: Row, cluster: Cluster, prefix: str, folder: Path, build: str, hurt: Callable[[Trial], Awaitable[None]]) -> None:
+async def _prove(row: Row, cluster: Cluster, prefix: str, folder: Path, build: str, hurt: Callable[[Trial, Trial], Awaitable[None]]) -> None:
     """Hurt the cluster under a load of the product's, which must hold the laws, and one of a broken build, which must not."""
     async with (
         trying(cluster.bootstrap, prefix, folder / "product") as trial,
@@ -66,7 +66,7 @@ async def _prove(row: Row, cluster: Cluster, prefix: str, folder: Path, build: s
         await trial.join()
         for one in (trial, control):
             await one.progress(300, seconds=60)
-        await hurt(trial)
+        await hurt(trial, control)
         for one in (trial, control):
             one.load.end_flow()
         try:
@@ -96,7 +96,7 @@ async def _finish(control: Trial, load: asyncio.Task[None]) -> None:
 async def test_a_rolling_restart_loses_and_doubles_nothing(cluster: Cluster, prefix: str, tmp_path: Path, row: Row) -> None:
     """Each of three brokers is restarted in order, one after the other."""
 
-    async def hurt(trial: Trial) -> None:
+    async def hurt(trial: Trial, _: Trial) -> None:
         for _ in range(ROUNDS):
             for number in cluster.brokers:
                 await cluster.restart(number, signal.SIGTERM, 0)
@@ -110,7 +110,7 @@ async def test_a_rolling_restart_loses_and_doubles_nothing(cluster: Cluster, pre
 async def test_a_broker_that_is_killed_loses_and_doubles_nothing(cluster: Cluster, prefix: str, tmp_path: Path, row: Row) -> None:
     """Each of three brokers is killed in turn, while its followers lag: among them the leader of each partition, and both coordinators."""
 
-    async def hurt(trial: Trial) -> None:
+    async def hurt(trial: Trial, _: Trial) -> None:
         for _ in range(ROUNDS):
             for number, broker in cluster.brokers.items():
                 followers = [other for name, other in cluster.brokers.items() if name != number]
@@ -133,7 +133,7 @@ async def test_a_broker_that_is_killed_loses_and_doubles_nothing(cluster: Cluste
 async def test_a_broker_that_stands_still_loses_and_doubles_nothing(cluster: Cluster, prefix: str, tmp_path: Path, row: Row) -> None:
     """SIGSTOP of one broker for 30 s: the others take over, and when it wakes it is no leader any more."""
 
-    async def hurt(trial: Trial) -> None:
+    async def hurt(trial: Trial, _: Trial) -> None:
         stopped_one = next(broker for number, broker in cluster.brokers.items() if number != cluster.controller())
         stopped_one.send_signal(signal.SIGSTOP)
         trial.faults += 1
@@ -150,12 +150,23 @@ async def test_a_broker_that_stands_still_loses_and_doubles_nothing(cluster: Clu
 async def test_partitions_without_a_leader_come_back_by_themselves(
     cluster: Cluster, prefix: str, tmp_path: Path, row: Row, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Partitions whose only copy is away for 45 s, beyond the request timeout: producers are made anew, and no sequence is out of order."""
+    """Partitions whose only copy is away for 45 s, beyond the request timeout: producers are made anew, and no sequence is out of order.
+
+    No transaction is open when the copy goes away. Kafka's coordinator skips the marker of a partition that has no leader, as of one that was deleted
+    (kafka.coordinator.transaction.TransactionMarkerChannelManager), and the next transaction's marker then decides about the records of both:
+    no producer can prevent that, three copies can.
+    """
     monkeypatch.setattr("pipeline.runtime.brokers.kafka_admin.REPLICAS", 1)
 
-    async def hurt(trial: Trial) -> None:
+    async def hurt(trial: Trial, control: Trial) -> None:
+        for one in (trial, control):
+            one.load.open.clear()
+        for one in (trial, control):
+            await one.settle()
         await cluster.brokers[3].stop(signal.SIGKILL)
         trial.faults += 1
+        for one in (trial, control):
+            one.load.open.set()
         await asyncio.sleep(45)
         await cluster.brokers[3].start()
         await cluster.brokers[3].ready()
