@@ -96,7 +96,7 @@ async def _finish(control: Trial, load: asyncio.Task[None]) -> None:
 async def test_a_rolling_restart_loses_and_doubles_nothing(cluster: Cluster, prefix: str, tmp_path: Path, row: Row) -> None:
     """Each of three brokers is restarted in order, one after the other."""
 
-    async def hurt(trial: Trial, _: Trial) -> None:
+    async def hurt(trial: Trial, _control: Trial) -> None:
         for _ in range(ROUNDS):
             for number in cluster.brokers:
                 await cluster.restart(number, signal.SIGTERM, 0)
@@ -110,7 +110,7 @@ async def test_a_rolling_restart_loses_and_doubles_nothing(cluster: Cluster, pre
 async def test_a_broker_that_is_killed_loses_and_doubles_nothing(cluster: Cluster, prefix: str, tmp_path: Path, row: Row) -> None:
     """Each of three brokers is killed in turn, while its followers lag: among them the leader of each partition, and both coordinators."""
 
-    async def hurt(trial: Trial, _: Trial) -> None:
+    async def hurt(trial: Trial, _control: Trial) -> None:
         for _ in range(ROUNDS):
             for number, broker in cluster.brokers.items():
                 followers = [other for name, other in cluster.brokers.items() if name != number]
@@ -133,7 +133,7 @@ async def test_a_broker_that_is_killed_loses_and_doubles_nothing(cluster: Cluste
 async def test_a_broker_that_stands_still_loses_and_doubles_nothing(cluster: Cluster, prefix: str, tmp_path: Path, row: Row) -> None:
     """SIGSTOP of one broker for 30 s: the others take over, and when it wakes it is no leader any more."""
 
-    async def hurt(trial: Trial, _: Trial) -> None:
+    async def hurt(trial: Trial, _control: Trial) -> None:
         stopped_one = next(broker for number, broker in cluster.brokers.items() if number != cluster.controller())
         stopped_one.send_signal(signal.SIGSTOP)
         trial.faults += 1
