@@ -47,7 +47,7 @@ class EnrichmentKind(NamedTuple):
 
     Attributes:
         settings: Frozen dataclass of its settings.
-        create: Takes one of these and returns the function over an event.
+        create: Takes one of these and returns the function over an event's context.
 
     """
 
@@ -91,7 +91,9 @@ def create_enrich(names: Sequence[str], settings: Mapping[str, Mapping[str, Any]
     steps = tuple(ENRICHMENTS[name].create(read_settings(name, ENRICHMENTS[name].settings, settings.get(name, {}))) for name in names)
 
     def enrich(message: dict[str, Any]) -> None:
-        for step in steps:
-            step(message)
+        context = message.get("context")
+        if type(context) is dict:
+            for step in steps:
+                step(context)
 
     return enrich

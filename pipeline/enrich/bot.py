@@ -42,7 +42,7 @@ def create_bot(settings: BotSettings) -> Callable[[dict[str, Any]], None]:
         settings: See the class.
 
     Returns:
-        A function over a normalised event, which it changes in place; it never raises.
+        A function over an event's context, which it changes in place; it never raises.
 
     Raises:
         ImportError: If the Rust core of ua-parser is not installed.
@@ -51,10 +51,7 @@ def create_bot(settings: BotSettings) -> Callable[[dict[str, Any]], None]:
     load_user_agent_parser()
     find = lru_cache(maxsize=settings.cache_size)(find_bot)
 
-    def enrich_bot(message: dict[str, Any]) -> None:
-        context = message.get("context")
-        if type(context) is not dict:
-            return
+    def enrich_bot(context: dict[str, Any]) -> None:
         user_agent = context.get("userAgent")
         if type(user_agent) is not str:
             return

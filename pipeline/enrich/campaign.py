@@ -44,16 +44,13 @@ def create_campaign(settings: CampaignSettings) -> Callable[[dict[str, Any]], No
         settings: See the class.
 
     Returns:
-        A function over a normalised event, which it changes in place; it never raises.
+        A function over an event's context, which it changes in place; it never raises.
 
     """
     custom_parameters = settings.custom_parameters
     read = lru_cache(maxsize=settings.cache_size)(partial(read_campaign, custom_parameters=custom_parameters))
 
-    def enrich_campaign(message: dict[str, Any]) -> None:
-        context = message.get("context")
-        if type(context) is not dict:
-            return
+    def enrich_campaign(context: dict[str, Any]) -> None:
         page = context.get("page")
         if type(page) is not dict:
             return

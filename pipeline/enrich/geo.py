@@ -52,7 +52,7 @@ def create_geo(settings: GeoSettings) -> Callable[[dict[str, Any]], None]:
         settings: See the class.
 
     Returns:
-        A function over a normalised event, which it changes in place; it never raises.
+        A function over an event's context, which it changes in place; it never raises.
 
     """
     reader = settings.reader
@@ -64,10 +64,7 @@ def create_geo(settings: GeoSettings) -> Callable[[dict[str, Any]], None]:
 
         return None if record is None else read_location(record)
 
-    def enrich_geo(message: dict[str, Any]) -> None:
-        context = message.get("context")
-        if type(context) is not dict:
-            return
+    def enrich_geo(context: dict[str, Any]) -> None:
         ip = context.get("ip")
         if type(ip) is not str or len(ip) > _LONGEST_ADDRESS:
             return

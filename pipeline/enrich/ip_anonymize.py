@@ -35,7 +35,7 @@ def create_ip_anonymize(settings: IpAnonymizeSettings) -> Callable[[dict[str, An
         settings: See the class.
 
     Returns:
-        A function over a normalised event, which it changes in place; it never raises.
+        A function over an event's context, which it changes in place; it never raises.
 
     """
     if not settings.enabled:
@@ -43,10 +43,7 @@ def create_ip_anonymize(settings: IpAnonymizeSettings) -> Callable[[dict[str, An
 
     anonymize = lru_cache(maxsize=settings.cache_size)(anonymize_ip)
 
-    def enrich_ip_anonymize(message: dict[str, Any]) -> None:
-        context = message.get("context")
-        if type(context) is not dict:
-            return
+    def enrich_ip_anonymize(context: dict[str, Any]) -> None:
         ip = context.get("ip")
         if ip is None:
             return
@@ -60,5 +57,5 @@ def create_ip_anonymize(settings: IpAnonymizeSettings) -> Callable[[dict[str, An
     return enrich_ip_anonymize
 
 
-def _leave(message: dict[str, Any]) -> None:
-    """Leave an event as it is: the enrichment of a source whose switch is off."""
+def _leave(context: dict[str, Any]) -> None:
+    """Leave a context as it is: the enrichment of a source whose switch is off."""

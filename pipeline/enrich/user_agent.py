@@ -68,7 +68,7 @@ def create_user_agent(settings: UserAgentSettings) -> Callable[[dict[str, Any]],
         settings: See the class.
 
     Returns:
-        A function over a normalised event, which it changes in place; it never raises.
+        A function over an event's context, which it changes in place; it never raises.
 
     Raises:
         ImportError: If the Rust core of ua-parser is not installed.
@@ -77,10 +77,7 @@ def create_user_agent(settings: UserAgentSettings) -> Callable[[dict[str, Any]],
     load_user_agent_parser()
     read = lru_cache(maxsize=settings.cache_size)(read_user_agent)
 
-    def enrich_user_agent(message: dict[str, Any]) -> None:
-        context = message.get("context")
-        if type(context) is not dict:
-            return
+    def enrich_user_agent(context: dict[str, Any]) -> None:
         user_agent = context.get("userAgent")
         if type(user_agent) is not str:
             return

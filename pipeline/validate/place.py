@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from pipeline.model import headers, ids, limits
 from pipeline.model.outcomes import Dead, Drop, Emit, Emits, Outcome, Step
@@ -21,6 +21,15 @@ REDRIVEN_FAR_MS: Final = 2 * DEAD_LETTERS_MS
 _ZERO: Final = ord("0")
 
 
+class _Sender(NamedTuple):
+    """What a record's source says about where it belongs: its id, also as a header, whether it may send, and how much in one event."""
+
+    id: str
+    header: bytes
+    enabled: bool
+    most_bytes: int
+
+
 def create_place(workspace: Workspace, keys: Mapping[str, str], *, partitions: int) -> Step:
     """Make the first half of the step.
 
@@ -33,8 +42,10 @@ def create_place(workspace: Workspace, keys: Mapping[str, str], *, partitions: i
         A function of a message; where it returns None, the message has a source, its key and its headers, and the body is an
         object without `writeKey`, within the limits.
     """
-    sources = {name: (source, name.encode()) for name, source in workspace.sources.items()}
-    by_header = {header: (source, header) for source, header in sources.values()}
+    sources = {
+        name: _Sender(name, name.encode(), source.enabled, limits.MERGED_TIMES * source.event_bytes) for name, source in workspace.sources.items()
+    }
+    by_header = {sender.header: sender for sender in sources.values()}
     default = workspace.default_source
     placed = b"%d" % partitions
 
@@ -46,11 +57,11 @@ def create_place(workspace: Workspace, keys: Mapping[str, str], *, partitions: i
         named = by_header.get(given.get(headers.SOURCE, b"")) or sources.get(_source_name(given, write_key, keys, default))
         if named is None:
             return Dead("unknown_source")
-        source, source_header = named
-        message.source = source.id
-        if not source.enabled:
+        source, source_header, enabled, most_bytes = named
+        message.source = source
+        if not enabled:
             return Drop("source_disabled")
-        if fault := check_size(body, record.value or b"", limits.MERGED_TIMES * source.event_bytes):
+        if fault := check_size(body, record.value or b"", most_bytes):
             return fault
 
         text_ids(body)

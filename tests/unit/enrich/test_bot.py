@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.enrich.bot import BotSettings, create_bot, find_bot
+from pipeline.enrich import create_enrich
+from pipeline.enrich.bot import find_bot
 
 GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)"
 
@@ -48,7 +49,7 @@ def test_a_bot_is_tagged() -> None:
     """The tag stands in the context, and everything else stays."""
     message: dict[str, Any] = {"type": "page", "context": {"userAgent": GOOGLEBOT}}
 
-    create_bot(BotSettings())(message)
+    create_enrich(["bot"], {})(message)
 
     assert {
         "type": "page",
@@ -61,7 +62,7 @@ def test_a_given_tag_stays(own: object) -> None:
     """What the client says about bots is not overwritten."""
     message: dict[str, Any] = {"context": {"userAgent": GOOGLEBOT, "bot": own}}
 
-    create_bot(BotSettings())(message)
+    create_enrich(["bot"], {})(message)
 
     assert own == message["context"]["bot"]
 
@@ -72,6 +73,6 @@ def test_no_bot_leaves_no_tag(context: object) -> None:
     message: dict[str, Any] = {"context": context}
     before = repr(message)
 
-    create_bot(BotSettings())(message)
+    create_enrich(["bot"], {})(message)
 
     assert before == repr(message)

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.enrich.campaign import CampaignSettings, create_campaign, read_campaign
+from pipeline.enrich import create_enrich
+from pipeline.enrich.campaign import read_campaign
 
 STANDARD = "utm_campaign=spring&utm_source=news&utm_medium=email&utm_term=shoes&utm_content=top"
 STANDARD_FACTS = {"name": "spring", "source": "news", "medium": "email", "term": "shoes", "content": "top"}
@@ -13,7 +14,7 @@ STANDARD_FACTS = {"name": "spring", "source": "news", "medium": "email", "term":
 def enrich_page(page: object, **context: object) -> dict[str, Any]:
     """Run the enrichment with its defaults over an event with this page; return the context."""
     message: dict[str, Any] = {"context": {"page": page, **context}}
-    create_campaign(CampaignSettings())(message)
+    create_enrich(["campaign"], {})(message)
     enriched: dict[str, Any] = message["context"]
 
     return enriched
@@ -57,7 +58,7 @@ def test_custom_parameters_can_be_switched_off() -> None:
     """Only the five standard keys are read where the source asks for it."""
     message: dict[str, Any] = {"context": {"page": {"url": "https://shop.example/?utm_id=7&utm_souce=a&utm_term=b"}}}
 
-    create_campaign(CampaignSettings(custom_parameters=False))(message)
+    create_enrich(["campaign"], {"campaign": {"custom_parameters": False}})(message)
 
     assert {"term": "b"} == message["context"]["campaign"]
 
@@ -102,7 +103,7 @@ def test_a_page_without_campaign_adds_nothing(page: object) -> None:
 
 def test_events_share_no_campaign() -> None:
     """Two events from one address can be changed apart, click ids included."""
-    enrich = create_campaign(CampaignSettings())
+    enrich = create_enrich(["campaign"], {})
     messages: list[dict[str, Any]] = [
         {"context": {"page": {"url": f"https://shop.example/?{query}"}}} for query in (STANDARD, STANDARD, "gclid=G1", "gclid=G1")
     ]

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
+from pipeline.enrich import create_enrich
 from pipeline.enrich.geo import (
     GeoDatabaseError,
     GeoReader,
-    GeoSettings,
-    create_geo,
     open_geo_reader,
     read_location,
 )
@@ -40,7 +39,7 @@ def reader() -> GeoReader:
 def locate(reader: GeoReader, ip: object, **context: object) -> object:
     """Run the enrichment over an event with this IP; return its location."""
     message: dict[str, Any] = {"context": {"ip": ip, **context}}
-    create_geo(GeoSettings(reader))(message)
+    create_enrich(["geo"], {"geo": {"reader": reader}})(message)
 
     return message["context"].get("location")
 
@@ -122,7 +121,7 @@ def test_an_address_is_looked_up_once() -> None:
     def record_question(address: str) -> None:
         asked.append(address)
 
-    enrich = create_geo(GeoSettings(record_question))
+    enrich = create_enrich(["geo"], {"geo": {"reader": record_question}})
     for _ in range(3):
         enrich({"context": {"ip": "203.0.113.9"}})
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.enrich.ip_anonymize import IpAnonymizeSettings, create_ip_anonymize
+from pipeline.enrich import create_enrich
 from pipeline.model.addresses import anonymize_ip
 
 # A busy machine must not fail a law.
@@ -60,7 +60,7 @@ def test_the_event_keeps_the_network_only() -> None:
     """The address in the event is replaced."""
     message: dict[str, Any] = {"context": {"ip": "203.0.113.77", "locale": "en"}}
 
-    create_ip_anonymize(IpAnonymizeSettings())(message)
+    create_enrich(["ip_anonymize"], {})(message)
 
     assert {"context": {"ip": "203.0.113.0", "locale": "en"}} == message
 
@@ -70,7 +70,7 @@ def test_what_could_hide_an_address_is_removed(ip: object) -> None:
     """A value of another shape is taken out, since it can't be shortened."""
     message: dict[str, Any] = {"context": {"ip": ip}}
 
-    create_ip_anonymize(IpAnonymizeSettings())(message)
+    create_enrich(["ip_anonymize"], {})(message)
 
     assert {"context": {}} == message
 
@@ -80,7 +80,7 @@ def test_an_event_without_address_stays(message: dict[str, Any]) -> None:
     """Nothing is added to an event that has no address."""
     before = repr(message)
 
-    create_ip_anonymize(IpAnonymizeSettings())(message)
+    create_enrich(["ip_anonymize"], {})(message)
 
     assert before == repr(message)
 
@@ -89,6 +89,6 @@ def test_a_source_can_switch_it_off() -> None:
     """With the switch off the whole address stays."""
     message: dict[str, Any] = {"context": {"ip": "203.0.113.77"}}
 
-    create_ip_anonymize(IpAnonymizeSettings(enabled=False))(message)
+    create_enrich(["ip_anonymize"], {"ip_anonymize": {"enabled": False}})(message)
 
     assert {"context": {"ip": "203.0.113.77"}} == message

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.enrich.user_agent import UserAgentFacts, UserAgentSettings, create_user_agent, read_user_agent
+from pipeline.enrich import create_enrich
+from pipeline.enrich.user_agent import UserAgentFacts, read_user_agent
 from pipeline.enrich.user_agent_parser import MAX_USER_AGENT_LENGTH
 
 IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_4_1 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4.1 Mobile/15E148 Safari/604.1"
@@ -103,7 +104,7 @@ def test_a_browser_event_gets_device_os_and_browser() -> None:
     """All three groups are added to an event that has none."""
     message: dict[str, Any] = {"context": {"userAgent": WINDOWS_CHROME}}
 
-    create_user_agent(UserAgentSettings())(message)
+    create_enrich(["user_agent"], {})(message)
 
     assert {
         "context": {
@@ -120,7 +121,7 @@ def test_a_mobile_sdk_keeps_its_own_device() -> None:
     device = {"id": "d-1", "manufacturer": "Apple", "model": "iPhone15,2", "type": "ios"}
     message: dict[str, Any] = {"context": {"userAgent": IPHONE, "device": dict(device), "os": {"name": "iPadOS", "version": "17.0"}}}
 
-    create_user_agent(UserAgentSettings())(message)
+    create_enrich(["user_agent"], {})(message)
 
     assert device == message["context"]["device"]
     assert {"name": "iPadOS", "version": "17.0"} == message["context"]["os"]
@@ -141,7 +142,7 @@ def test_junk_is_left_alone(message: dict[str, Any]) -> None:
     """An event without a readable user agent stays as it is."""
     before = repr(message)
 
-    create_user_agent(UserAgentSettings())(message)
+    create_enrich(["user_agent"], {})(message)
 
     assert before == repr(message)
 
@@ -151,6 +152,6 @@ def test_an_endless_user_agent_is_read_at_its_start() -> None:
     long = WINDOWS_CHROME + " " * MAX_USER_AGENT_LENGTH
     message: dict[str, Any] = {"context": {"userAgent": long + " Googlebot/2.1"}}
 
-    create_user_agent(UserAgentSettings())(message)
+    create_enrich(["user_agent"], {})(message)
 
     assert {"name": "Chrome", "version": "125.0.0.0"} == message["context"]["browser"]
