@@ -58,9 +58,6 @@ def event_key(body: dict[str, Any]) -> bytes | None:
     Returns:
         The key as UTF-8, or None where the message has neither id.
     """
-    value = body.get("anonymousId")
-    if value.__class__ is str and value:  # as nearly all have it
-        return value.encode("utf-8", "replace")
     for name in ("anonymousId", "userId"):
         value = body.get(name)
         if value.__class__ is str and value:

@@ -212,7 +212,8 @@ def _source(headers: Headers) -> str:
 
 def _parsed(record: Record, headers: Headers, value: bytes, plan: Plan, judged: Judged, at_ms: int) -> Message | None:
     trusted = plan.trusted
-    if not trusted and (fault := _unfit(record)):
+    if not trusted and (len(value) > limits.LETTER_BYTES or headers_size(record) > limits.HEADERS_BYTES):
+        fault = _unfit(record)
         _dead(record, plan.steps[0][0], fault, plan, judged, at_ms)
         judged.tally.rows[Row("", "", "", "dead", fault.reason, "")] += 1
         return None
@@ -227,14 +228,11 @@ def _parsed(record: Record, headers: Headers, value: bytes, plan: Plan, judged: 
     return Message(body, record.key, headers, record, _source(headers) if trusted else "")
 
 
-def _unfit(record: Record) -> Dead | None:
+def _unfit(record: Record) -> Dead:
     """Say what anyone may write that no topic could take with our headers beside it; to fail on it would stop the partition for ever."""
     if record.value is not None and len(record.value) > limits.LETTER_BYTES:
         return Dead("event_too_large", f"{len(record.value)} bytes")
-    size = headers_size(record)
-    if size > limits.HEADERS_BYTES:
-        return Dead("event_too_large", f"{size} bytes of headers, of which a producer may give {limits.HEADERS_BYTES}")
-    return None
+    return Dead("event_too_large", f"{headers_size(record)} bytes of headers, of which a producer may give {limits.HEADERS_BYTES}")
 
 
 def _written(message: Message) -> bytes:

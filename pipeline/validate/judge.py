@@ -44,8 +44,8 @@ def create_judge(workspace: Workspace, schemas: Mapping[str, Mapping[str, Any]])
 
     def judge(message: Message) -> Outcome | None:
         body = message.body
-        call = _call(body)
-        if call not in _CALLS:
+        call = body.get("type")
+        if call.__class__ is not str or (call not in _CALLS and (call := _lower_case(body, call)) not in _CALLS):
             return Dead("unknown_type", "/type is none of the six calls")
         message_id = body.get("messageId")
         if message_id.__class__ is not str or not message_id:
@@ -77,12 +77,8 @@ def _compile(source: Source) -> dict[str, EventSchema]:
     return compiled
 
 
-def _call(body: dict[str, Any]) -> str:
-    call = body.get("type")
-    if call.__class__ is not str:
-        return ""
-    if call not in _CALLS:
-        call = body["type"] = call.lower()
+def _lower_case(body: dict[str, Any], call: str) -> str:
+    call = body["type"] = call.lower()
     return call
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pipeline.model.ids import event_key
+
 _ABSENT: Final = object()
 _WHOLE: Final = 2**53
 
@@ -24,14 +26,24 @@ def id_text(value: Any) -> Any:  # noqa: ANN401 (any JSON value)
     return value
 
 
-def text_ids(body: dict[str, Any]) -> None:
-    """Write the ids that every call may have as text, in place."""
-    value = body.get("anonymousId")
-    if value is not None and value.__class__ is not str:
-        body["anonymousId"] = id_text(value)
-    value = body.get("userId")
-    if value is not None and value.__class__ is not str:
-        body["userId"] = id_text(value)
+def text_ids(body: dict[str, Any]) -> bytes | None:
+    """Write the ids that every call may have as text, in place.
+
+    Args:
+        body: The event.
+
+    Returns:
+        Its key, made of them (`pipeline.model.ids.event_key`).
+    """
+    anonymous = body.get("anonymousId")
+    if anonymous is not None and anonymous.__class__ is not str:
+        anonymous = body["anonymousId"] = id_text(anonymous)
+    user = body.get("userId")
+    if user is not None and user.__class__ is not str:
+        user = body["userId"] = id_text(user)
+    if anonymous.__class__ is str and anonymous:
+        return anonymous.encode("utf-8", "replace")
+    return event_key(body)
 
 
 def normalise_call(body: dict[str, Any], call: str) -> None:

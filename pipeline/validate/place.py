@@ -64,8 +64,7 @@ def create_place(workspace: Workspace, keys: Mapping[str, str], *, partitions: i
         if fault := check_size(body, record.value or b"", most_bytes):
             return fault
 
-        text_ids(body)
-        key = ids.event_key(body)
+        key = text_ids(body)
         given[headers.SOURCE] = source_header
         given[headers.RECEIVED_AT] = _received_at(
             given.get(headers.RECEIVED_AT), record.timestamp, REDRIVEN_FAR_MS if headers.REDRIVEN in given else FAR_MS

@@ -15,10 +15,10 @@ LATEST_MS: Final = 253_402_300_799_999
 
 
 class Arrival(NamedTuple):
-    """When an event arrived: in milliseconds since the epoch, as a naive UTC datetime, and as ISO 8601 text."""
+    """When an event arrived: in milliseconds since the epoch, as the time since then, and as ISO 8601 text."""
 
     ms: int
-    at: datetime
+    since: timedelta
     text: str
 
 
@@ -36,8 +36,8 @@ def read_arrival(header: bytes) -> Arrival | None:
     if len(header) > _DIGITS or not header.isdigit():
         return None
     ms = int(header)
-    at = _EPOCH + timedelta(milliseconds=min(ms, LATEST_MS))
-    return Arrival(ms, at, _text(at))
+    since = timedelta(milliseconds=min(ms, LATEST_MS))
+    return Arrival(ms, since, _text(since))
 
 
 def parse_time(text: str) -> datetime | None:
@@ -105,16 +105,16 @@ def correct_times(body: dict[str, Any], arrived: Arrival) -> str:
 
 
 def _corrected(occurred: datetime, sent_at: datetime | None, arrived: Arrival) -> str:
-    if sent_at is not None:
-        try:
-            occurred = arrived.at - (sent_at - occurred)
-        except OverflowError:  # the client's clocks are millennia apart: no time at all
-            return arrived.text
-    return arrived.text if occurred >= arrived.at else _text(occurred)
+    since = occurred - _EPOCH if sent_at is None else arrived.since - (sent_at - occurred)
+    if since >= arrived.since:
+        return arrived.text
+    try:
+        return _text(since)
+    except OverflowError:  # the client's clocks are millennia apart: no time at all
+        return arrived.text
 
 
-def _text(at: datetime) -> str:
-    since = at - _EPOCH
+def _text(since: timedelta) -> str:
     return _second_text(since.days, since.seconds) + _MILLISECOND_TEXTS[since.microseconds // 1000]
 
 
