@@ -1,8 +1,8 @@
-"""CPU time of the fused chain for one event, in memory: parse, validate, dedup, enrich, filter, serialise, count; no Kafka.
+"""CPU time of one event in memory, without Kafka: the fused chain (parse, validate, dedup, enrich, filter, serialise, count), and each of its hops.
 
 Run: `python -m benchmarks.hot_path [--json]`. Budget: 11 µs with Kafka (design: budgets). The events are the demo shop's, each about 1 KB, through
 the demo workspace and the topology `fused`. What a step costs is what the chain costs with it less what it costs without; "read and write"
-is a chain without steps.
+is a chain without steps. A "hop" is a processor of the topology `default`, which reads what the one before it wrote.
 """
 
 from __future__ import annotations
@@ -27,10 +27,13 @@ from pipeline.demo import shop_events
 from pipeline.model import ids
 from pipeline.model.outcomes import Outcome, Step
 from pipeline.model.record import Message, Record
+from pipeline.model.topology import Topology
+from pipeline.model.workspace import Workspace
 from pipeline.runtime.judgement import Judged, Plan, judge
 
 BUDGET: Final = 11.0
 AT_MS: Final = 1_700_000_000_000
+_HOPS: Final = ("validate", "enrich", "filter")
 RECORDS_OF_A_SLICE: Final = 120
 """What 128 KB of input hold (step worker)."""
 
@@ -83,28 +86,40 @@ def measure(events: int, rounds: int) -> dict[str, float]:
         rounds: How many rounds; the least of each chain counts.
 
     Returns:
-        CPU µs an event of reading and writing, of each step, and together.
+        CPU µs an event of reading and writing, of each step, together, and of each hop.
     """
     with tempfile.TemporaryDirectory() as home:
         workspace = dataclasses.replace(read_workspace(demo_workspace(Path(home))), version=1)
     topology = read_topology("fused")
-    processor = topology.processors["prepare"]
     records = shop_records(events, topology.partitions)
     seen = _Seen()
-    made = dict(build_steps(processor, "", workspace, Judges(topology, call_schemas(), lambda text: text)))
-    made["dedup"] = create_dedup(seen.seen)
-    steps = [(name, made[name]) for name in processor.steps]
-    chains: list[tuple[tuple[str, Step], ...]] = [(("nothing", _nothing),), *(steps[: count + 1] for count in range(len(steps)))]
-    plans = [Plan("demo", 1, chain, processor.lanes, trusted=False) for chain in chains]
+    whole = _plan(topology, "prepare", workspace, seen)
+    chains: list[tuple[tuple[str, Step], ...]] = [(("nothing", _nothing),), *(whole.steps[: count + 1] for count in range(len(whole.steps)))]
+    runs = [(dataclasses.replace(whole, steps=chain), records) for chain in chains]
+    for name in _HOPS:
+        runs.append((hop := _plan(read_topology("default"), name, workspace, seen), records))
+        seen.forget()
+        judge(records, hop, judged := Judged(), at_ms=AT_MS)
+        written = enumerate(judged.outputs)
+        records = [Record("demo", 0, offset, AT_MS + offset, output.key, output.value, output.headers) for offset, output in written]
     gc.collect()
     gc.freeze()
     gc.set_threshold(200_000, 50, 100)  # as the processes do
-    least = [float("inf")] * len(plans)
+    least = [float("inf")] * len(runs)
     for _ in range(rounds):
-        least = [min(before, _cpu_seconds(records, plan, seen)) for before, plan in zip(least, plans, strict=True)]
-    costs = [seconds / len(records) * 1e6 for seconds in least]
-    parts = {name: after - before for (name, _), before, after in zip(steps, costs, costs[1:], strict=False)}
-    return {"read and write": costs[0], **parts, "together": costs[-1]}
+        least = [min(before, _cpu_seconds(inputs, plan, seen) / len(inputs)) for before, (plan, inputs) in zip(least, runs, strict=True)]
+    costs = [seconds * 1e6 for seconds in least]
+    parts = {name: after - before for (name, _), before, after in zip(whole.steps, costs, costs[1:], strict=False)}
+    hops = {f"hop {name}": cost for name, cost in zip(_HOPS, costs[-len(_HOPS) :], strict=True)}
+    return {"read and write": costs[0], **parts, "together": costs[len(whole.steps)], **hops}
+
+
+def _plan(topology: Topology, name: str, workspace: Workspace, seen: _Seen) -> Plan:
+    processor = topology.processors[name]
+    made = dict(build_steps(processor, "", workspace, Judges(topology, call_schemas(), lambda text: text)))
+    made["dedup"] = create_dedup(seen.seen)
+    steps = tuple((step, made[step]) for step in processor.steps)
+    return Plan("demo", 1, steps, processor.lanes, trusted=processor.input != "raw")
 
 
 def main() -> None:
