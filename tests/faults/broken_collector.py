@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from pipeline.app.collector import bodies, limits, listener, requests, server
+from pipeline.app.collector import bodies, listener, requests, server
 from pipeline.ingest import Refused, body, collect, refusals
 from pipeline.model import limits as sizes
 
@@ -88,30 +88,6 @@ class _Black:
         return True
 
 
-def _telling() -> None:
-    def broken(request: Any, keys: Any, workspace: Any) -> Any:  # noqa: ANN401 (as collect)
-        verdict = collect(request, keys, workspace)
-        if isinstance(verdict, Refused) and verdict.status == 401 and verdict.key:
-            return Refused(403, "key_disabled", "This write key is disabled.")
-        return verdict
-
-    requests.collect = broken  # type: ignore[attr-defined]
-
-
-def _endless_guesses() -> None:
-    limits.Guesses.wait = lambda *_: None  # type: ignore[method-assign]
-
-
-def _quoting() -> None:
-    def broken(request: Any, keys: Any, workspace: Any) -> Any:  # noqa: ANN401 (as collect)
-        verdict = collect(request, keys, workspace)
-        if isinstance(verdict, Refused):
-            return verdict._replace(message=f"{verdict.message} {request.body[:2000]!r} {request.authorization} {request.query}")
-        return verdict
-
-    requests.collect = broken  # type: ignore[attr-defined]
-
-
 def _whole_or_nothing() -> None:
     def broken(request: Any, keys: Any, workspace: Any) -> Any:  # noqa: ANN401 (as collect)
         verdict = collect(request, keys, workspace)
@@ -125,13 +101,10 @@ BROKEN: Final[Mapping[str, Callable[[], None]]] = {
     "any_coding": _any_coding,
     "bottomless": _bottomless,
     "crashes": _crashes,
-    "endless_guesses": _endless_guesses,
     "few_connections": _few_connections,
     "forgetful": _forgetful,
     "long_heads": _long_heads,
     "patient": _patient,
-    "quoting": _quoting,
-    "telling": _telling,
     "unbounded_gunzip": _unbounded_gunzip,
     "waits_for_readers": _waits_for_readers,
     "whole_or_nothing": _whole_or_nothing,
