@@ -59,7 +59,7 @@ JOBS: Final = (
     Job(("benchmarks.latency", "--json", "--topology", "fused", "--rate", "1000"), figures.latency(120.0), None),
     Job(("benchmarks.latency", "--json", "--topology", "default", "--rate", "1000"), figures.latency(400.0), None),
     Job(("benchmarks.catch_up", "--json"), figures.catch_up, None),
-    Job(("benchmarks.peers", "--json"), figures.peers, None),  # a JVM is warm after minutes only
+    Job(("benchmarks.peers", "--json", "--events", "160000"), figures.peers, None),  # a JVM is warm after minutes only
 )
 
 
