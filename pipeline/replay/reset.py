@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal, NamedTuple
 
 from pipeline.model.record import TopicPartition
 from pipeline.model.times import parse_time
-from pipeline.model.topology import Processor
+from pipeline.model.topology import Processor, Topology
 
 _SHIFT: Final = re.compile(r"[+-]\d{1,18}", re.ASCII)
 _OFFSET: Final = re.compile(r"\d{1,18}", re.ASCII)
@@ -133,3 +133,32 @@ def checksum(positions: Mapping[TopicPartition, int]) -> str:
 def yields_only_duplicates(processor: Processor) -> bool:
     """Say whether what a processor reads again ends as a duplicate: its own dedup has seen all of it."""
     return "dedup" in processor.steps
+
+
+def doubled_stores(topology: Topology, name: str, storages: Iterable[str]) -> list[str]:
+    """Name the stores that would get rows twice if a processor read its topic again.
+
+    What it writes again are new records to whoever reads them. A store knows what it has by offsets, so it would keep both, unless a dedup on the way
+    drops the copy (docs/adr/0010).
+
+    Args:
+        topology: The topology.
+        name: The processor.
+        storages: Ids of the declared storages.
+
+    Returns:
+        Groups without prefix, sorted; empty where nothing is doubled.
+    """
+    written: set[str] = set()
+    found: set[str] = set()
+    ways = [topology.processors[name]]
+    while ways:
+        one = ways.pop()
+        if one.kind == "lake" and one.name != name:
+            found.add(one.name)
+        if one.kind != "steps" or "dedup" in one.steps:
+            continue
+        topics = set(one.lanes.values()) - written
+        written |= topics
+        ways += [reader for reader in topology.processors.values() if reader.input in topics]
+    return sorted(f"{store}.{storage}" for store in found for storage in storages)

@@ -27,7 +27,7 @@ from pipeline.model.topology import Topology
 from pipeline.model.workspace import Workspace
 from pipeline.ports.broker import Broker
 from pipeline.replay.board import job_of
-from pipeline.replay.reset import Move, Target, checksum, parse_target, yields_only_duplicates
+from pipeline.replay.reset import Move, Target, checksum, doubled_stores, parse_target, yields_only_duplicates
 from pipeline.runtime.clock import SystemClock
 
 AGAIN_SECONDS: Final = 600.0
@@ -48,6 +48,24 @@ class Scene(NamedTuple):
     prefix: str
     topology: Topology
     settings: Settings
+
+
+class Planned(NamedTuple):
+    """A reset that was not made yet.
+
+    Attributes:
+        group: The group as it was read.
+        moves: Where each partition is set to.
+        counted: Records again, or skipped, by partition.
+        contents: Rows and checksum of the store that the group writes, or None where it writes none.
+        doubled: Groups of the stores that would get rows twice.
+    """
+
+    group: Group
+    moves: list[Move]
+    counted: dict[TopicPartition, int]
+    contents: dict[str, Any] | None
+    doubled: list[str]
 
 
 def register(app: typer.Typer) -> None:
@@ -209,16 +227,19 @@ def reset(
     """Have a consumer group read again from another place, or skip to one, also while it runs.
 
     translate.DESTINATION sends to that tool again, with the same ids and bodies. The group of a lake writes the same rows again, so that they are the
-    same. While its offsets are set the group is held back; its processes give it up and take it again by themselves.
+    same. A group before a lake is refused: the lake would get its rows twice. While its offsets are set the group is held back; its processes give it
+    up and take it again by themselves.
     """
     where = scene(workspace, bootstrap, topology)
     try:
         target = parse_target(to, SystemClock().now_ms())
     except ValueError:
         raise CommandError(f"--to {to} is no place", "give earliest, latest, +N, -N, an offset, or a time such as -2h", status=2) from None
-    before, moves, counted, contents = finish(_planned(where, group, target))
+    planned = finish(_planned(where, group, target))
+    before, moves, counted, contents, _ = planned
     if not as_json:
         _show_moves(before, moves, counted, contents)
+    _refuse_harm(planned, dry_run=dry_run)
     _refuse_in_vain(where, before, yes=yes, dry_run=dry_run)
     data = _reset_data(before, moves, counted, contents)
     if dry_run:
@@ -239,9 +260,24 @@ def _agreed() -> bool:
     return sys.stdin.isatty() and typer.confirm("Go on?")
 
 
+def _refuse_harm(planned: Planned, *, dry_run: bool) -> None:
+    group, stores = planned.group.name, " and ".join(planned.doubled)
+    if job_of(group):
+        raise CommandError(f"{group} belongs to a replay job", "cancel it and start another: `headrace replay cancel`", status=2)
+    if not stores:
+        return
+    words = f"rows would be doubled: what {group} reads again it writes again, as new records, and {stores} would store them beside the old ones"
+    remedy = (
+        f"to send to a tool again, reset translate.DESTINATION; to write the store again, reset {stores}; "
+        "to judge events again with today's configuration, use `headrace replay --from TIME --destination ID --storage ID`"
+    )
+    if dry_run:
+        say_warning(f"{words}. It will be refused: {remedy}")
+        return
+    raise CommandError(words, remedy, status=2)
+
+
 def _refuse_in_vain(where: Scene, group: Group, *, yes: bool, dry_run: bool) -> None:
-    if job_of(group.name):
-        raise CommandError(f"{group.name} belongs to a replay job", "cancel it and start another: `headrace replay cancel`", status=2)
     processor = where.topology.processors.get(group.name.partition(".")[0])
     if processor is None or not yields_only_duplicates(processor):
         return
@@ -255,13 +291,16 @@ def _refuse_in_vain(where: Scene, group: Group, *, yes: bool, dry_run: bool) -> 
     raise CommandError(words, "say --yes to do it nevertheless")
 
 
-async def _planned(where: Scene, name: str, target: Target) -> tuple[Group, list[Move], dict[TopicPartition, int], dict[str, Any] | None]:
+async def _planned(where: Scene, name: str, target: Target) -> Planned:
     declared = (await read_config(where.broker, where.prefix)).workspace
     group = _named(await read_groups(where.broker, where.prefix, where.topology, declared), name, where.prefix)
     moves = await plan(where.broker, group, target)
     counted = await count_records(where.broker, {move.partition: _between(move) for move in moves})
     folder = _lake(where, declared, group.name)
-    return group, moves, counted, await asyncio.to_thread(_contents, folder) if folder is not None else None
+    contents = await asyncio.to_thread(_contents, folder) if folder is not None else None
+    again, processor = any(move.again[1] > move.again[0] for move in moves), group.name.partition(".")[0]
+    storages = declared.storage if again and declared is not None and processor in where.topology.processors else ()
+    return Planned(group, moves, counted, contents, doubled_stores(where.topology, processor, storages) if storages else [])
 
 
 def _between(move: Move) -> tuple[int, int]:

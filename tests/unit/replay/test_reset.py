@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.model.record import TopicPartition
-from pipeline.model.topology import Processor
-from pipeline.replay.reset import Move, Target, checksum, parse_target, plan_reset, yields_only_duplicates
+from pipeline.model.topology import Processor, Topology
+from pipeline.replay.reset import Move, Target, checksum, doubled_stores, parse_target, plan_reset, yields_only_duplicates
 
 NOW = 1_767_225_600_000
 ONE, TWO = TopicPartition("shop.routed", 0), TopicPartition("shop.routed", 1)
@@ -82,3 +82,17 @@ def test_only_a_group_with_dedup_reads_again_in_vain() -> None:
     """Its own state has seen everything."""
     assert yields_only_duplicates(Processor("prepare", "raw", steps=("validate", "dedup", "filter")))
     assert not yields_only_duplicates(Processor("filter", "enriched", steps=("filter",)))
+
+
+def test_a_group_before_a_store_would_double_its_rows() -> None:
+    """Its records come once more to whoever reads them; a dedup on the way drops them, and a tool knows the ids of its requests."""
+    enrich = Processor("enrich", "validated", steps=("enrich",), lanes={"main": "enriched"})
+    route = Processor("filter", "enriched", steps=("filter",), lanes={"main": "routed", "dead": "dead.{stage}"})
+    late = Processor("late", "raw", steps=("validate",), lanes={"main": "checked"})
+    dedup = Processor("dedup", "checked", steps=("dedup",), lanes={"main": "validated", "raw": "raw"})
+    translate = Processor("translate", "routed", for_each="destination", steps=("translate",), lanes={"requests": "requests.{destination}"})
+    lake = Processor("lake", "routed", kind="lake", for_each="storage")
+    topology = Topology("t", {one.name: one for one in (enrich, route, late, dedup, translate, lake)})
+    doubled = {name: doubled_stores(topology, name, ["a", "b"]) for name in topology.processors}
+    assert {"enrich": ["lake.a", "lake.b"], "filter": ["lake.a", "lake.b"]} == {name: stores for name, stores in doubled.items() if stores}
+    assert [] == doubled_stores(topology, "filter", [])

@@ -73,6 +73,30 @@ def test_validate_reads_again_in_vain(shop: Shell, tmp_path: Path) -> None:
     assert 0 == shop.run("offsets", "reset", "validate", "--to", "earliest", "--yes").status
 
 
+def test_a_group_before_a_store_is_not_set_back(shop: Shell, cluster: MemoryBroker) -> None:
+    """Rows would be doubled: it is refused by name with the ways that work, also with a yes; to skip, or without a store, it may."""
+    enriched, group = TopicPartition("shop.enriched", 0), "shop.filter"
+
+    async def write() -> None:
+        cluster.append([Output("shop.enriched", None, b"{}") for _ in range(5)])
+        await cluster.admin().set_positions(group, {enriched: Position(3)})
+
+    asyncio.run(write())
+    assert 0 == shop.run("offsets", "reset", "filter", "--to", "+1", "--yes").status
+    assert 0 == shop.run("offsets", "reset", "filter", "--to", "-1", "--yes").status
+    declared = Path("workspace.yaml")
+    lake = "storage:\n  - {id: lake, type: parquet, sources: [web], settings: {path: ./lake}}\n"
+    declared.write_text(declared.read_text(encoding="utf-8").replace("storage: []\n", lake), encoding="utf-8")
+    assert 0 == shop.run("apply").status
+    refused = shop.run("offsets", "reset", "filter", "--to", "earliest", "--yes")
+    assert 2 == refused.status
+    assert "lake.lake would store them beside the old ones" in refused.err
+    assert "reset lake.lake" in refused.err
+    assert "rows would be doubled" in shop.run("offsets", "reset", "filter", "--to", "earliest", "--dry-run").err
+    assert Position(3) == cluster.positions(group)[enriched]
+    assert 0 == shop.run("offsets", "reset", "filter", "--to", "latest", "--yes").status
+
+
 @pytest.mark.parametrize("place", ["begin", "2026-13-01"])
 def test_what_is_no_place_is_wrong_use(shop: Shell, place: str) -> None:
     """It names what would be one."""
