@@ -69,6 +69,7 @@ class ManifestRecord:
         notes: What could not be flattened, by kind.
         outputs: What the transaction of this range writes to Kafka, so that it can be made good after a crash.
         revision: How often the range was written again from its topic.
+        topic_id: Which topic the range is of; empty where the broker does not say, and in records of before 2026-11.
     """
 
     start: int
@@ -79,6 +80,7 @@ class ManifestRecord:
     notes: Mapping[str, int] = field(default_factory=dict)
     outputs: tuple[Output, ...] = ()
     revision: int = 0
+    topic_id: str = ""
 
     @property
     def size(self) -> int:
@@ -126,6 +128,20 @@ def data_path(file: tuple[str, str, str], chain: str, start: int, end: int, revi
     return f"source={source}/type={call}/day={hour[:10]}/hour={hour[11:]}/{chain}-{start}-{end}{f'.r{revision}' if revision else ''}.parquet"
 
 
+def is_of_topic(live: Sequence[ManifestRecord], topic_id: str) -> bool:
+    """Say whether a chain belongs to a topic, and not to one of the same name before it.
+
+    Args:
+        live: The records that count, in order.
+        topic_id: The topic's id.
+
+    Returns:
+        Whether it does, as far as anyone can say: a topic or a chain without an id is believed.
+    """
+    known = next((record.topic_id for record in reversed(live) if record.topic_id), "")
+    return not known or not topic_id or known == topic_id
+
+
 def encode_record(record: ManifestRecord) -> bytes:
     """Write a record as JSON.
 
@@ -140,6 +156,7 @@ def encode_record(record: ManifestRecord) -> bytes:
         "end": record.end,
         "level": record.level,
         "revision": record.revision,
+        "topic_id": record.topic_id,
         "at": record.at,
         "rows": sum(file.rows for file in record.files),
         "files": [_file_body(file) for file in record.files],
@@ -171,7 +188,8 @@ def decode_record(text: bytes) -> ManifestRecord:
             at=body["at"],
             notes=body["notes"],
             outputs=tuple(_output(output) for output in body["outputs"]),
-            revision=body.get("revision", 0),  # records of before 2026-11 have none
+            revision=body.get("revision", 0),  # records of before 2026-11 have neither of these two
+            topic_id=body.get("topic_id", ""),
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"not a manifest record: {error!r}") from error

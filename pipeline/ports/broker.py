@@ -338,6 +338,10 @@ class Broker(Protocol):
         """Make a group member, not started."""
         ...
 
+    def pinned(self, group: str, topic: str) -> str:
+        """Give the id of the topic that a group works on; empty where none of its consumers has pinned it, or the broker knows no ids."""
+        ...
+
     def producer(self) -> Producer:
         """Make an idempotent producer, not started."""
         ...

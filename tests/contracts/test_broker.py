@@ -468,7 +468,9 @@ async def test_positions_carry_the_topic_that_is_pinned(cluster: Cluster) -> Non
     consumer = cluster.broker.consumer(cluster.name("group"))
     try:
         topic_id = (await consumer.describe([partition.topic]))[partition.topic].topic_id
+        assert not cluster.broker.pinned(cluster.name("group"), partition.topic)
         consumer.pin({partition.topic: topic_id})
+        assert topic_id == cluster.broker.pinned(cluster.name("group"), partition.topic)
         async with cluster.owner("t") as transactions:
             await transactions.commit([], {partition: Position(1, "żółć topic=")}, cluster.name("group"))
         assert Position(1, "żółć topic=", topic_id) == await cluster.committed("group", "in")

@@ -43,6 +43,10 @@ class KafkaBroker:
         """Make a group member, not started."""
         return KafkaConsumer(self.bootstrap, group, self._client_id, self._pins)
 
+    def pinned(self, group: str, topic: str) -> str:
+        """Give the id of the topic that a group works on, or empty."""
+        return self._pins.get((group, topic), "")
+
     def producer(self) -> KafkaProducer:
         """Make an idempotent producer, not started."""
         return KafkaProducer(self.bootstrap, self._client_id)

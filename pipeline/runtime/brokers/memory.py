@@ -128,6 +128,10 @@ class MemoryBroker:
         """
         self._pins.update({(group, topic): topic_id for topic, topic_id in topic_ids.items()})
 
+    def pinned(self, group: str, topic: str) -> str:
+        """Give the id of the topic that a group works on, or empty."""
+        return self._pins.get((group, topic), "")
+
     def commit(self, group: str, positions: Mapping[TopicPartition, Position]) -> None:
         """Commit a group's positions, with the ids of the topics that it works on.
 
@@ -136,7 +140,7 @@ class MemoryBroker:
             positions: Its positions.
         """
         for partition, position in positions.items():
-            self._positions[group][partition] = position._replace(topic_id=self._pins.get((group, partition.topic), ""))
+            self._positions[group][partition] = position._replace(topic_id=self.pinned(group, partition.topic))
 
     def topics(self) -> dict[str, int]:
         """Give every topic with its number of partitions."""

@@ -230,7 +230,7 @@ class Chain:
                 groups.setdefault((file.source, file.call, hour_of(file.path)), []).append(file)
         parts = (self._united(key, files) for key, files in groups.items())
         notes = _sum(record.notes for record in records)
-        return self.add(parts, ManifestRecord(records[0].start, records[-1].end, (), records[0].level + 1, at, notes))
+        return self.add(parts, ManifestRecord(records[0].start, records[-1].end, (), records[0].level + 1, at, notes, topic_id=records[-1].topic_id))
 
     def _united(self, key: tuple[str, str, str], files: Sequence[DataFile]) -> Part:
         events = sorted({event for file in files for event in file.events})

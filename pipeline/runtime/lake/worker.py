@@ -12,11 +12,12 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Final, TypeVar
 
 from pipeline.lake.gathering import Ended, Gathered, Gathering, summed
-from pipeline.lake.manifest import AGAIN, STORED, ManifestRecord, chain_name, plan_merge, resume
+from pipeline.lake.manifest import AGAIN, STORED, ManifestRecord, chain_name, is_of_topic, plan_merge, resume
 from pipeline.model import headers as names
 from pipeline.model.ledger import ledger_key, ledger_value
 from pipeline.model.record import Output, Record, TopicPartition
@@ -71,6 +72,7 @@ class LakeWorker:
         metrics: Counts.
         limits: When rows are written.
         disk: How files are written.
+        topic_id: Id of the topic, where the broker knows it.
         doubts: Where chains ended that seemed to reach beyond their topic, by partition; shared by all workers of a process.
     """
 
@@ -86,6 +88,7 @@ class LakeWorker:
         metrics: Metrics,
         limits: LakeLimits | None = None,
         disk: Disk | None = None,
+        topic_id: str = "",
         doubts: dict[TopicPartition, int] | None = None,
     ) -> None:
         self._partition = partition
@@ -102,6 +105,7 @@ class LakeWorker:
         self._metrics = metrics
         self._limits = limits or LakeLimits()
         self._disk = disk or Disk()
+        self._topic_id = topic_id
         self._doubts = {} if doubts is None else doubts
         self._gathering = Gathering(storage)
         self._first: Record | None = None
@@ -171,26 +175,26 @@ class LakeWorker:
             raise Blocked(f"the lake {self._root} cannot be read or written: {error}") from error
 
     def _find_chain(self, end: int) -> None:
-        """Read the newest chain of this partition; one that reaches beyond the topic's end is left to its topic, which is no more.
+        """Read the newest chain of this partition; one of a topic that is no more is left to it: its id is another, or it reaches beyond the end.
 
         The end was read before the old owner was fenced, who may have stored what came since. So it is believed at the second look only:
         what was read for that is newer than the chain that was found at the first.
         """
-        generation = 0
-        while (self._root / MANIFEST / self._chain_name(generation + 1)).is_dir():
-            generation += 1
-        self._chain = Chain(self._root, self._chain_name(generation), self._disk)
+        generation = next(number for number in count() if not (self._root / MANIFEST / chain_name(*self._partition, number + 1)).is_dir())
+        self._chain = Chain(self._root, chain_name(*self._partition, generation), self._disk)
         self._live = self._chain.read()
-        if self._live and self._live[-1].end > end:
+        if not is_of_topic(self._live, self._topic_id):
+            _log.warning(
+                "The lake has rows of an earlier topic %s, which was made anew since; partition %d begins a chain beside them.", *self._partition
+            )
+        elif self._live and self._live[-1].end > end:
             if self._doubts.get(self._partition) != self._live[-1].end:
                 self._doubts[self._partition] = self._live[-1].end
                 raise Uncertain(f"the lake has rows of {self._partition} up to {self._live[-1].end}, its topic ends at {end}; looking again")
             _log.warning("%s ends at %d, but the lake has rows up to %d: the topic was made anew.", self._partition, end, self._live[-1].end)
-            self._chain = Chain(self._root, self._chain_name(generation + 1), self._disk)
-            self._live = []
-
-    def _chain_name(self, generation: int) -> str:
-        return chain_name(self._partition.topic, self._partition.partition, generation)
+        else:
+            return
+        self._chain, self._live = Chain(self._root, chain_name(*self._partition, generation + 1), self._disk), []
 
     async def run(self, inbox: Inbox) -> None:
         """Gather and write until the inbox is closed; what is not written then is read again by the next owner."""
@@ -315,7 +319,7 @@ class LakeWorker:
         at = self._clock.now_ms()
         end = last.offset + 1
         outputs = self._outputs(gathered, first.offset, end, at)
-        record = ManifestRecord(self._end, end, (), 0, at, dict(gathered.notes), outputs)
+        record = ManifestRecord(self._end, end, (), 0, at, dict(gathered.notes), outputs, topic_id=self._topic_id)
         try:
             complete = await self._in_thread(self._write, gathered, record)
         except Taken as error:

@@ -43,6 +43,7 @@ def lake_workers(
             clock=clock,
             metrics=metrics,
             limits=limits,
+            topic_id=broker.pinned(f"{prefix}.lake.{storage}", partition.topic),
             doubts=doubts,
         )
 

@@ -17,6 +17,7 @@ from pipeline.lake.manifest import (
     decode_record,
     encode_record,
     follow,
+    is_of_topic,
     next_revision,
     plan_merge,
     resume,
@@ -37,7 +38,7 @@ def _file(size: int) -> DataFile:
 def test_a_record_survives_writing() -> None:
     """What is read is what was written, outputs and column types included."""
     output = Output("shop.ledger", None, b"\x00\xff", (("source", b"\xfe"),))
-    record = ManifestRecord(0, 7, (_file(9),), 0, 5, {"clash": 1}, (output,))
+    record = ManifestRecord(0, 7, (_file(9),), 0, 5, {"clash": 1}, (output,), 2, "of-a-topic")
     assert decode_record(encode_record(record)) == record
 
 
@@ -46,6 +47,14 @@ def test_damage_is_a_value_error(text: bytes) -> None:
     """A damaged record is never taken for another one."""
     with pytest.raises(ValueError, match=r"."):
         decode_record(text)
+
+
+def test_a_chain_is_known_by_the_id_of_its_topic() -> None:
+    """The newest that any record has; where chain or topic have none, by name."""
+    old, new = ManifestRecord(0, 2, ()), ManifestRecord(2, 4, (), topic_id="a")
+    assert is_of_topic([old, new], "a")
+    assert not is_of_topic([old, new], "b")
+    assert all(is_of_topic(live, topic_id) for live, topic_id in (([], "a"), ([old], "a"), ([old, new], "")))
 
 
 def test_paths_say_source_call_and_hour() -> None:

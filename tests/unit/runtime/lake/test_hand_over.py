@@ -48,12 +48,19 @@ class _Losing:
 def a_broker(events: int) -> _Broker:
     """Make a broker with events for the lake."""
     broker = _Broker()
-    for topic in ("shop.routed", "shop.ledger", "shop.dead.lake"):
+    for topic in ("shop.ledger", "shop.dead.lake", "shop.jobs"):
         broker.create(topic, 1)
-    for number in range(events):
-        body = {"type": "track", "event": "A", "messageId": f"m{number}", "receivedAt": "2026-03-14T09:00:00.000Z"}
-        broker.append([Output("shop.routed", None, orjson.dumps(body), (("source", b"web"), ("routes", b"lake")))])
+    fill(broker, events)
     return broker
+
+
+def fill(broker: MemoryBroker, events: int, name: str = "m") -> None:
+    """Make the topic, have the lake's group work on it, and write events."""
+    broker.create(PARTITION.topic, 1)
+    broker.pin(GROUP, {PARTITION.topic: broker.describe([PARTITION.topic])[PARTITION.topic].topic_id})
+    for number in range(events):
+        body = {"type": "track", "event": "A", "messageId": f"{name}{number}", "receivedAt": "2026-03-14T09:00:00.000Z"}
+        broker.append([Output("shop.routed", None, orjson.dumps(body), (("source", b"web"), ("routes", b"lake")))])
 
 
 def a_factory(broker: MemoryBroker, root: Path) -> Make:
@@ -114,3 +121,19 @@ async def test_a_topic_made_anew_is_believed_at_the_second_look(tmp_path: Path) 
         await work(make(), new, 2)
     assert 0 == await work(make(), new, 2)
     assert ["m0", "m0", "m1", "m1", "m2"] == rows(tmp_path)
+
+
+@pytest.mark.parametrize("set_by_hand", [False, True])
+async def test_a_topic_made_anew_that_is_longer_already_is_stored_from_its_first_record(tmp_path: Path, *, set_by_hand: bool) -> None:
+    """Its id tells it from the old one, whether the group's offset is forgotten or was set by hand: nothing is left out or replaced."""
+    broker = a_broker(2)
+    await work(a_factory(broker, tmp_path)(), broker, 2)
+    broker.delete(PARTITION.topic)
+    broker.positions(GROUP).clear()  # as a cluster does
+    fill(broker, 3, "n")
+    if set_by_hand:
+        await broker.admin().set_positions(GROUP, {PARTITION: Position(0)})
+    assert 0 == await work(a_factory(broker, tmp_path)(), broker, 3)
+    assert ["m0", "m1", "n0", "n1", "n2"] == rows(tmp_path)
+    assert 3 == await work(a_factory(broker, tmp_path)(), broker, 3)
+    assert ["m0", "m1", "n0", "n1", "n2"] == rows(tmp_path)
