@@ -20,7 +20,7 @@ from aiokafka import AIOKafkaConsumer
 
 from pipeline.model.ledger import Tally, ledger_value
 from pipeline.model.record import Output, Record, TopicPartition
-from pipeline.ports.broker import Position
+from pipeline.ports.broker import Position, Transactions
 from pipeline.runtime import partitions, step_worker
 from pipeline.runtime.brokers import kafka_consumer, kafka_transactions
 from pipeline.runtime.brokers.kafka import KafkaBroker
@@ -29,7 +29,8 @@ from pipeline.runtime.brokers.kafka_transactional_producer import BatchFailed, T
 from pipeline.runtime.brokers.kafka_transactions import KafkaTransactions
 from pipeline.runtime.dedup_state import DedupState
 from pipeline.runtime.inbox import Inbox
-from pipeline.runtime.judgement import judge
+from pipeline.runtime.judgement import Judged, judge
+from pipeline.runtime.replay.worker import ReplayWorker
 from pipeline.runtime.stores.sorted_runs import SortedRunsStore
 from pipeline.translate import step as translate_step
 
@@ -222,6 +223,42 @@ def ids_anew() -> None:
     _replace(translate_step, idempotency_id=lambda *_parts: uuid.uuid4().hex)
 
 
+def topic_nameless() -> None:
+    """Know a topic by its name only."""
+    _replace(KafkaBroker, pinned=lambda *_arguments: "")
+
+
+class _WithoutPositions:
+    """Writes records and no positions.
+
+    Args:
+        inner: The product's.
+    """
+
+    def __init__(self, inner: Transactions) -> None:
+        self._inner = inner
+
+    async def commit(self, outputs: Sequence[Output], _positions: Positions, group: str) -> Ends:
+        """Commit the records alone."""
+        return await self._inner.commit(outputs, {}, group)
+
+
+def progress_forgotten() -> None:
+    """Commit how far a replay job is only at its end: killed, it begins anew."""
+    commit = ReplayWorker._commit
+
+    async def broken(self: ReplayWorker, judged: Judged, first: int, last: Record) -> None:
+        whole = self._transactions
+        if last.offset + 1 < self._end:
+            self._transactions = _WithoutPositions(whole)  # type: ignore[assignment]  # commit is all that is called
+        try:
+            await commit(self, judged, first, last)
+        finally:
+            self._transactions = whole
+
+    _replace(ReplayWorker, _commit=broken)
+
+
 def deaf() -> None:
     """Take no notice of SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -247,6 +284,8 @@ BROKEN: Final[Mapping[str, Callable[[], None]]] = {
         write_errors_swallowed,
         silently_reset,
         ids_anew,
+        progress_forgotten,
+        topic_nameless,
         deaf,
     )
 }

@@ -1,6 +1,6 @@
 """One group member that stores `routed` in a lake, to be killed by the fault tests.
 
-Run as `python -m tests.faults.lake_member BOOTSTRAP PREFIX LAKE_DIR`.
+Run as `python -m tests.faults.lake_member BOOTSTRAP PREFIX LAKE_DIR [BROKEN]`; the last is the name of a broken build.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pipeline.runtime.lake.worker import LakeLimits
 from pipeline.runtime.lake.workers import lake_workers
 from pipeline.runtime.metrics.memory import MemoryMetrics
 from pipeline.runtime.partitions import PartitionHost
+from tests.faults.broken import BROKEN
 
 
 def main(bootstrap: str, prefix: str, root: Path) -> None:
@@ -36,4 +37,6 @@ def main(bootstrap: str, prefix: str, root: Path) -> None:
 
 
 if __name__ == "__main__":
+    for build in sys.argv[4:]:
+        BROKEN[build]()
     main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.app.query import lake_files
-from pipeline.lake.manifest import MERGE_RECORDS, ManifestRecord
+from pipeline.lake.manifest import MERGE_RECORDS, ManifestRecord, chain_name
 from pipeline.model.record import Output, Record, TopicPartition
 from pipeline.ports.broker import BrokerError, Fenced, Position, Transactions, Uncertain
 from pipeline.runtime.brokers.memory import MemoryBroker
@@ -198,7 +198,7 @@ def _unfenced(self: MemoryBroker, transactional_id: str) -> Transactions:
 
 def _manifest_ignored(self: LakeWorker, _end: int) -> None:
     """A broken build: the committed offset alone says what is stored."""
-    self._chain = Chain(self._root, self._chain_name(0), self._disk)
+    self._chain = Chain(self._root, chain_name(*self._partition, 0), self._disk)
 
 
 async def _must_fail(row: Row, name: str, work: Coroutine[Any, Any, object]) -> None:

@@ -1,4 +1,4 @@
-"""A lake on a real Kafka whose writer is killed again and again: every event is one row, and the ledger adds up."""
+"""A lake on a real Kafka whose writer is killed again and again, and whose topic is made anew: every event is one row, and the ledger adds up."""
 
 import asyncio
 import os
@@ -12,10 +12,12 @@ from typing import Protocol
 import orjson
 import pyarrow.parquet as pq
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 
 from pipeline.app.query import lake_files, run_query
-from pipeline.model.record import Output
+from pipeline.model.record import Output, TopicPartition
 from pipeline.model.topics import Declared
+from pipeline.ports.broker import Position
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from tests.faults.report import Row
 
@@ -30,8 +32,8 @@ class HasBootstrap(Protocol):
     bootstrap: str
 
 
-def _member(bootstrap: str, prefix: str, root: Path, log: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.faults.lake_member", bootstrap, prefix, str(root)]
+def _member(bootstrap: str, prefix: str, root: Path, log: Path, *broken: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.faults.lake_member", bootstrap, prefix, str(root), *broken]
     with log.open("ab") as output:
         return subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
 
@@ -98,3 +100,62 @@ async def _check_ledger(broker: KafkaBroker, prefix: str) -> None:
         entries = sorted((entry for entry in by_end.values() if entry["partition"] == partition), key=lambda entry: entry["from"])
         assert [entry["from"] for entry in entries] == [0, *(entry["to"] for entry in entries[:-1])]
         assert all(entry["in"] == entry["passed"] == entry["to"] - entry["from"] for entry in entries)
+
+
+@pytest.mark.faults
+@pytest.mark.fault("T19")
+async def test_a_lake_keeps_the_rows_of_a_topic_that_was_made_anew(kafka: HasBootstrap, prefix: str, tmp_path: Path, row: Row) -> None:
+    """Its topic is deleted, and longer than before when the writer comes back, its offsets gone or set by hand: each row of both is there once."""
+    broker = KafkaBroker(kafka.bootstrap)
+    await broker.admin().create([Declared(f"{prefix}.{name}", 1, {}) for name in ("ledger", "dead.lake", "jobs")])
+    for build in ("", "topic_nameless"):
+        root, log = tmp_path / f"lake{build}", tmp_path / f"member{build}.log"
+        found = [await _life(broker, prefix, root, log, life, build) for life in range(3)]
+        row.kills, row.events = 3, 60
+        held = found == [10, 30, 60]
+        if build:
+            row.caught[build] = not held
+        else:
+            row.lost = row.doubled = 0
+            assert held, f"{found}\n{_end_of(log)}"
+    assert row.caught == {"topic_nameless": True}
+
+
+async def _life(broker: KafkaBroker, prefix: str, root: Path, log: Path, life: int, build: str) -> int:
+    """Make the topic anew with ten events more than in the life before, have a member store them, and count the rows that are there once."""
+    topic, group = TopicPartition(f"{prefix}.routed", 0), f"{prefix}.lake.lake"
+    await _delete(broker, topic.topic)
+    await broker.admin().create([Declared(topic.topic, 1, {})])
+    assert {} == await broker.admin().positions(group), "the group's offsets went with their topic"
+    producer = broker.producer()
+    await producer.send([_routed(prefix, life * 1_000 + number) for number in range(10 * (life + 1))])
+    await producer.stop()
+    if life == 2:
+        await broker.admin().set_positions(group, {topic: Position(0)})
+    member = _member(broker.bootstrap, prefix, root, log, *([build] if build else []))
+    try:
+        async with asyncio.timeout(LONGEST_SECONDS):
+            while (await broker.admin().positions(group)).get(topic, Position(0)).offset < 10 * (life + 1):  # noqa: ASYNC110 (the broker has no event)
+                await asyncio.sleep(0.1)
+    finally:
+        os.killpg(member.pid, signal.SIGKILL)
+        member.wait()
+    async with asyncio.timeout(LONGEST_SECONDS):
+        while await broker.admin().members(group):  # noqa: ASYNC110 (the same)
+            await asyncio.sleep(0.2)
+    ids = _ids(root)
+    return len(ids) if len(ids) == len(set(ids)) else -1
+
+
+async def _delete(broker: KafkaBroker, topic: str) -> None:
+    if topic not in await broker.admin().topics():
+        return
+    admin = AIOKafkaAdminClient(bootstrap_servers=broker.bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic])
+    finally:
+        await admin.close()
+    async with asyncio.timeout(LONGEST_SECONDS):
+        while topic in await broker.admin().topics():  # noqa: ASYNC110 (the broker has no event)
+            await asyncio.sleep(0.1)

@@ -578,6 +578,22 @@ async def test_a_topic_made_anew_under_way_is_refused() -> None:
 
 
 @jumping
+async def test_a_topic_made_anew_whose_offsets_are_forgotten_is_read_from_its_first_record() -> None:
+    """The broker deletes them with the topic; a member that runs finds the other id at a look, says so, and joins again."""
+    bench = Bench()
+    bench.write(3)
+    async with bench.running():
+        await until(lambda: any(bench.taken[0]))
+        bench.broker.delete(TOPIC)
+        bench.broker.positions("test.group").clear()
+        bench.broker.create(TOPIC, 1)
+        bench.write(2)
+        await bench.host.look(0)
+        await until(lambda: "was made anew while it was worked on" in bench.host.trouble)
+        await until(lambda: bench.taken[0][-1] == [0, 1])
+
+
+@jumping
 async def test_a_member_that_has_ended_is_not_watched() -> None:
     """One that a bug or the breaker has ended, in a process that goes on, is no reason to end the process."""
     bench = Bench()
