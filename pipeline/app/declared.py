@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -171,12 +171,30 @@ def workspace_name(path: Path) -> str:
     raise SettingError(f"{path} names no workspace: run `headrace check`")
 
 
-def missing_secrets(workspace: Workspace, secrets: Secrets) -> list[str]:
+def unheard_sources(workspace: Workspace) -> list[str]:
+    """Name the sources whose events go nowhere: no destination and no storage names them, so all are dropped as `no_route`.
+
+    Args:
+        workspace: The workspace.
+
+    Returns:
+        A sentence for each, which says what to do.
+    """
+    heard = {source for one in _configured(workspace) for source in one.sources}
+    return [
+        f"nothing takes the events of {source.id}: name it in sources of a destination or a storage"
+        for source in workspace.sources.values()
+        if source.enabled and source.id not in heard
+    ]
+
+
+def missing_secrets(workspace: Workspace, secrets: Secrets, given: Collection[str] = ()) -> list[str]:
     """Name the references that lead nowhere on this machine; elsewhere they may.
 
     Args:
         workspace: The workspace.
         secrets: What resolves references.
+        given: Names of variables that the run sets itself.
 
     Returns:
         A sentence for each, which says what to do.
@@ -184,6 +202,8 @@ def missing_secrets(workspace: Workspace, secrets: Secrets) -> list[str]:
     missing: dict[str, None] = {}
     for text in _texts([*map(_of_source, workspace.sources.values()), *(one.settings for one in _configured(workspace))]):
         for reference in references_in(text):
+            if reference.kind == "env" and reference.name in given:
+                continue
             try:
                 secrets.resolve(reference.text)
             except SettingError as error:

@@ -160,6 +160,11 @@ class Secrets:
             return value
         try:
             value = Path(reference.name).expanduser().read_bytes()[:SECRET_BYTES_MOST].decode().rstrip("\r\n")
+        except FileNotFoundError:
+            place = Path(reference.name).expanduser().absolute()
+            raise SettingError(
+                f"{reference.text} cannot be read: there is no file {place}; a relative path begins where a process was started"
+            ) from None
         except (OSError, UnicodeDecodeError) as error:
             raise SettingError(f"{reference.text} cannot be read: {type(error).__name__}; give a readable text file") from None
         if not value:

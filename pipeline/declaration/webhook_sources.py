@@ -9,6 +9,8 @@ from pipeline.declaration.problems import did_you_mean
 from pipeline.declaration.rules import WorkspaceRules
 from pipeline.declaration.shape import Fault
 
+_NOT_FOR_WEBHOOKS: Final = ("write_keys", "disabled_keys", "origins", "oauth")
+"""What says who may use the tracking API; a delivery is let in by its signature."""
 _WEBHOOK_ONLY: Final = ("preset", "secrets", "signature", "message_id", "event_name", "mappings")
 
 
@@ -27,6 +29,9 @@ def webhook_faults(source: Mapping[str, Any], rules: WorkspaceRules) -> Iterator
             if name in source:
                 yield Fault((name,), f"{name} is for sources of type webhook only", "add type: webhook, or take it out", key=True)
         return
+    for name in _NOT_FOR_WEBHOOKS:
+        if name in source:
+            yield Fault((name,), f"{name} does nothing for a source of type webhook: its secrets let deliveries in", "take it out", key=True)
     preset = source.get("preset")
     if preset is not None and preset not in rules.presets:
         yield Fault(("preset",), f"unknown preset {preset}", did_you_mean(preset, rules.presets))

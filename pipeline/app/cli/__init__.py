@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from importlib import import_module
-from typing import Final
+from importlib.metadata import version
+from typing import Annotated, Final
 
 import typer
 
 from pipeline.app.cli.errors import CommandError
-from pipeline.app.cli.output import say_error, say_problems
+from pipeline.app.cli.output import say, say_error, say_problems
 from pipeline.app.settings import SettingError
 from pipeline.declaration import DeclarationError
 from pipeline.ports.broker import BrokerError
@@ -60,12 +61,25 @@ def build(command: str = "") -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
         help="Headrace: send events once, deliver them to every tool and warehouse, and say what happened to each.",
     )
-    # Without it, typer takes an application with a single command for that command.
-    app.callback()(lambda: None)
+    # Without a callback, typer takes an application with a single command for that command.
+    app.callback()(_root)
     wanted = [file for file, commands in GROUPS if command in commands] or [file for file, _ in GROUPS]
     for file in wanted:
         import_module(f"pipeline.app.cli.{file}").register(app)
     return app
+
+
+def _say_version(asked: bool) -> None:  # noqa: FBT001 (click calls it)
+    if asked:
+        say(f"headrace {version('headrace')}")
+        raise typer.Exit
+
+
+def _root(
+    *,
+    asked: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version and exit.")] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

@@ -257,7 +257,8 @@ def closing_line(found: Report) -> str:
         lost = "; ".join(f"{_place(one.span)} before {one.processor} had read it" for one in found.findings if one.kind == "expired")
         return f"[yellow]residue 0[/]: every event is accounted for, but up to {expired} records are lost: retention deleted {lost}"
     under_way = sum(balance.under_way for balance in found.balances)
-    return f"[green]residue 0[/]: every event is accounted for{f', {under_way} records are under way' if under_way else ''}"
+    noun = "record is" if under_way == 1 else "records are"
+    return f"[green]residue 0[/]: every event is accounted for{f', {under_way} {noun} under way' if under_way else ''}"
 
 
 def _expired(found: Report) -> int:

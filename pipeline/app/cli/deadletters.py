@@ -253,7 +253,7 @@ async def _letter(broker: Broker, prefix: str, choice: Choice) -> Letter:
 
 def _happened(reason: str, detail: str) -> str:
     sentence = _sentence(reason)
-    return f"{sentence} {detail[:DETAIL_CHARACTERS]}".strip() if detail else sentence
+    return f"{sentence} {detail[:DETAIL_CHARACTERS]}".strip() if detail != sentence else sentence
 
 
 def _sentence(reason: str) -> str:

@@ -145,7 +145,8 @@ async def _preview(
 
 def _show(done: Previewed) -> None:
     preview = done.preview
-    say(f"[bold]{preview.sampled}[/] events, a sample of {done.range} records in {done.topic}, with {done.configuration}\n")
+    noun = "event" if preview.sampled == 1 else "events"
+    say(f"[bold]{preview.sampled}[/] {noun}, a sample of {done.range} records in {done.topic}, with {done.configuration}\n")
     if not preview.sampled:
         return
     table(

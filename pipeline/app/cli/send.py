@@ -93,7 +93,7 @@ def send(  # noqa: PLR0913, PLR0917 (typer makes an option of each argument)
         say(f"[green]✓[/] stored: {call.value} with message id {body['messageId']}")
     if not stored:
         if not as_json:
-            raise CommandError(f"the collector answered {answer.status}: {printable(_text(answer.body))}", _REMEDY.get(answer.status, ""))
+            raise CommandError(f"the collector answered {answer.status}: {printable(_said(answer.body))}", _REMEDY.get(answer.status, ""))
         raise typer.Exit(1)
 
 
@@ -143,6 +143,13 @@ def _parsed(text: bytes) -> Any:  # noqa: ANN401 (any JSON value)
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         return text.decode("utf-8", "replace")
+
+
+def _said(body: Any) -> str:  # noqa: ANN401 (any JSON value)
+    """Give what an answer says to a person: its message and code where it has both."""
+    if isinstance(body, dict) and body.get("message") and body.get("code"):
+        return f"{body['message']} ({body['code']})"
+    return _text(body)
 
 
 def _text(body: Any) -> str:  # noqa: ANN401 (any JSON value)

@@ -78,7 +78,7 @@ def add(
             say(f"\n[bold]{snippet.title}[/]")
             say_plain("\n".join(f"  {line}".rstrip() for line in snippet.text.splitlines()))
     say(f"\nWebsites, apps and every other SDK: {settings.collector}/ under Connect an app")
-    say("Put it to work: [bold]headrace apply[/]")
+    say(f"Name [bold]{name}[/] in sources of what shall get its events, and put it to work: [bold]headrace apply[/]")
 
 
 def _write_key(settings: Settings, variable: str) -> tuple[str, str]:

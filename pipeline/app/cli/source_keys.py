@@ -82,7 +82,7 @@ def show(source: SourceArgument, workspace: WorkspaceOption = "", *, as_json: Js
 
 def disable(
     source: SourceArgument,
-    key: Annotated[str, typer.Argument(metavar="KEY", help="Its fingerprint, or the name of its variable.", show_default=False)],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Its fingerprint, the name of its variable, or the key itself.", show_default=False)],
     workspace: WorkspaceOption = "",
     *,
     as_json: JsonOption = False,
@@ -95,9 +95,11 @@ def disable(
     path = find_workspace(workspace, settings)
     declared = _source(read_workspace(path), source)
     keys = _keys(declared, settings)
-    found = next((one for one in keys if key in (one.fingerprint, one.declared) or f"${{env:{key}}}" == one.declared), None)
+    named = (key, f"${{env:{key}}}", _fingerprint(key))
+    found = next((one for one in keys if one.fingerprint in named or one.declared in named), None)
     if found is None:
         raise CommandError(f"the source {source} has no write key {key}", f"see: headrace source key list {source}")
+    key = found.fingerprint if found.fingerprint == named[-1] else key  # the key itself stands in no error
     if not found.enabled:
         raise CommandError(f"the write key {key} of {source} is disabled already", f"see: headrace source key list {source}")
     if sum(one.enabled for one in keys) == 1 and declared.oauth is None:

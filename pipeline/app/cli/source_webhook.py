@@ -45,7 +45,7 @@ def add_webhook(path: Path, name: str, slug: str, settings: Settings, *, as_json
     say(f"\nPaste this URL into {preset.paste} (from elsewhere, with the collector's public address before /v1):")
     say_plain(f"  {url}")
     say(_about_secret(preset, secret, variable, settings))
-    say("\nPut it to work: [bold]headrace apply[/]")
+    say(f"\nName [bold]{name}[/] in sources of what shall get its events, and put it to work: [bold]headrace apply[/]")
 
 
 def _secret(preset: SourcePreset, settings: Settings, variable: str) -> str:

@@ -11,7 +11,8 @@ from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.options import JsonOption, WorkspaceOption, examples
 from pipeline.app.cli.output import say, say_json, say_problems, say_warning
 from pipeline.app.cli.workspace_edit import check_id, write_file
-from pipeline.app.declared import WORKSPACE_FILE, find_workspace, missing_secrets, private_urls, read_workspace
+from pipeline.app.declared import WORKSPACE_FILE, find_workspace, missing_secrets, private_urls, read_workspace, unheard_sources
+from pipeline.app.demo_workspace import RECEIVER
 from pipeline.app.explain.places import rule_places
 from pipeline.app.settings import Secrets, read_settings
 from pipeline.declaration import DeclarationError
@@ -70,8 +71,8 @@ def check(
 ) -> None:
     """Say everything that is wrong with the workspace, with file, line and a hint.
 
-    Nothing is sent anywhere. Exits with 0 when all is well, else with 1; a secret that is not set on this machine is a warning, and so is a URL that
-    leads into your own network, unless the workspace is that of the local run.
+    Nothing is sent anywhere. Exits with 0 when all is well, else with 1. Warnings are a source whose events go nowhere, a secret that is not set on
+    this machine, and a URL that leads into your own network, unless the workspace is that of the local run.
     """
     settings = read_settings()
     place = find_workspace(path or workspace, settings)
@@ -85,8 +86,10 @@ def check(
             count = len(error.problems)
             say(f"[red]✗[/] {place}: {count} problem{'s' if count > 1 else ''}")
         raise typer.Exit(1) from None
-    warnings = [f"on this machine {sentence}" for sentence in missing_secrets(declared, Secrets(settings.home))]
-    if settings.private_destinations is not True and place.parent != settings.home:  # what a local run listens on is loopback
+    local = place.parent == settings.home
+    missing = missing_secrets(declared, Secrets(settings.home), {RECEIVER} if local else ())
+    warnings = [*unheard_sources(declared), *(f"on this machine {sentence}" for sentence in missing)]
+    if settings.private_destinations is not True and not local:  # what a local run listens on is loopback
         warnings += private_urls(declared, rule_places(place, declared))
     counts = {"sources": len(declared.sources), "destinations": len(declared.destinations), "storage": len(declared.storage)}
     if as_json:

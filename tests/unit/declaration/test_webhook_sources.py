@@ -41,6 +41,12 @@ def test_a_webhook_source_becomes_the_models_values() -> None:
         ),
         (f"{_HOOK}, preset: strip", ".preset", "unknown preset strip", "did you mean stripe?"),
         ("id: a, preset: stripe", ".preset", "preset is for sources of type webhook only", "add type: webhook, or take it out"),
+        (
+            f"{_HOOK}, origins: ['https://shop.example']",
+            ".origins",
+            "origins does nothing for a source of type webhook: its secrets let deliveries in",
+            "take it out",
+        ),
         (f"{_HOOK}, message_id: {{'@pth': x}}", ".message_id", "has an unknown directive: @pth", "did you mean @path?"),
         (
             f"{_HOOK}, mappings: [{{name: m, trigger: 'body.a =', fields: {{}}}}]",

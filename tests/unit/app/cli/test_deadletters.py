@@ -76,6 +76,13 @@ def test_dead_letters_are_listed_and_shown_whole(shop: Shell, cluster: MemoryBro
         assert f"there is no message at {place}" in shop.run("dead", "show", place).err
 
 
+def test_a_detail_that_is_the_reasons_sentence_is_said_once(shop: Shell, cluster: MemoryBroker) -> None:
+    """What ingest writes as the detail is often the very sentence of the reason."""
+    own = (("source", b"web"), ("dead_stage", b"ingest"), ("dead_reason", b"not_an_object"), ("dead_detail", b"The event is not a JSON object."))
+    _write(cluster, Output("shop.dead.ingest", b"k", b"1", own))
+    assert shop.run("dead", "list").out.count("The event is not a JSON object.") == 1
+
+
 def test_redriven_and_discarded_letters_are_listed_only_on_request(shop: Shell, cluster: MemoryBroker) -> None:
     """Each is handled once, by whatever is called; the list counts those that are open, and with --all what was done with the others."""
     _write(cluster, *(_letter() for _ in range(3)))

@@ -77,6 +77,8 @@ def test_a_refusal_is_an_error_with_the_answer(shell: Shell, collector: Collecto
     assert (done.status, done.out) == (1, "")
     assert 'error: the collector answered 401: {"success":false}' in done.err
     assert "headrace apply" in done.err
+    collector.answer = b'{"success":false,"code":"invalid_write_key","message":"No known write key."}'
+    assert "error: the collector answered 401: No known write key. (invalid_write_key)" in shell.run("send", "track", "--user", "u").err
     collector.answer = b"busy"
     found = shell.run("send", "track", "--user", "u", "--json")
     assert (found.status, found.json["stored"], found.json["answer"]) == (1, False, "busy")

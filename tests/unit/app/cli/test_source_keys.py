@@ -36,11 +36,14 @@ def test_one_key_follows_another(shop: Shell, tmp_path: Path) -> None:
 
 
 def test_a_key_may_be_named_by_its_variable(shop: Shell) -> None:
-    """As it stands in the file, too."""
-    shop.run("source", "key", "add", "web")
+    """As it stands in the file, too, or by the key itself."""
+    added = shop.run("source", "key", "add", "web", "--json").json
     assert shop.run("source", "key", "disable", "web", "WEB_WRITE_KEY", "--json").json["declared"] == "${env:WEB_WRITE_KEY}"
     again = shop.run("source", "key", "disable", "web", "${env:WEB_WRITE_KEY}")
     assert (again.status, "disabled already" in again.err) == (1, True)
+    itself = shop.run("source", "key", "disable", "web", added["write_key"])
+    assert (itself.status, f"{added['key']} is the only enabled write key of web" in itself.err) == (1, True)
+    assert added["write_key"] not in itself.err
 
 
 @pytest.mark.parametrize(

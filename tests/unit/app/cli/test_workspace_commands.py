@@ -1,6 +1,7 @@
 """`init`, `check`, `source add`, `destination add` and `topology show`, as a user types them."""
 
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from typer.main import get_command
 
 from pipeline.app.cli import build
+from pipeline.app.demo_workspace import demo_workspace
 from tests.unit.app.cli.commands import Shell
 
 
@@ -104,7 +106,7 @@ def test_a_secret_that_is_not_set_is_a_warning(shell: Shell, tmp_path: Path) -> 
     done = shell.run("check")
     assert done.status == 0
     assert "on this machine ${env:NOT_SET} is not set" in done.err
-    assert "on this machine ${file:/nowhere} cannot be read" in done.err
+    assert "on this machine ${file:/nowhere} cannot be read: there is no file /nowhere" in done.err
 
 
 @pytest.mark.parametrize(
@@ -220,3 +222,31 @@ def test_a_url_that_leads_inside_is_a_warning_with_its_place(shell: Shell, tmp_p
     assert [1] == [len(shell.run("check", "--json").json["warnings"])]
     monkeypatch.setenv("HEADRACE_PRIVATE_DESTINATIONS", "allow")
     assert [] == shell.run("check", "--json").json["warnings"]
+
+
+def test_a_source_that_nothing_takes_events_of_is_a_warning(shell: Shell) -> None:
+    """Its events would be answered with 200 and go nowhere, so check says so until a destination names it."""
+    shell.run("init", "--name", "shop")
+    added = shell.run("source", "add", "web")
+    assert "Name web in sources of what shall get its events" in added.out
+    warning = "nothing takes the events of web: name it in sources of a destination or a storage"
+    assert [warning] == shell.run("check", "--json").json["warnings"]
+    shell.run("destination", "add", "webhook", "--id", "crm", "--set", "url=https://crm.example.com/hook")
+    assert [] == shell.run("check", "--json").json["warnings"]
+
+
+def test_what_the_local_run_sets_itself_is_not_missing(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receiver's address is known to the run alone; elsewhere the same workspace gets the warning."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("HEADRACE_HOME", str(home))
+    home.mkdir()
+    place = demo_workspace(home)
+    assert [] == shell.run("check", str(place), "--json").json["warnings"]
+    monkeypatch.setenv("HEADRACE_HOME", str(tmp_path / "other"))
+    assert any("${env:HEADRACE_RECEIVER} is not set" in one for one in shell.run("check", str(place), "--json").json["warnings"])
+
+
+def test_the_version_is_said(shell: Shell) -> None:
+    """As a bug report wants it."""
+    done = shell.run("--version")
+    assert (done.status, done.out) == (0, f"headrace {version('headrace')}\n")

@@ -12,7 +12,7 @@ export function mountExplain(body, live) {
   const input = el("input", { type: "search", id: "explain-id", maxlength: "400", placeholder: "Message id, or topic/partition/offset", autocomplete: "off", spellcheck: "false" });
   const result = el("div", { class: "explained", "aria-live": "polite" });
   const form = el("form", { class: "explain-form", onsubmit: (event) => { event.preventDefault(); ask(input.value.trim(), ""); } },
-    el("label", { for: "explain-id", class: "sr-only" }, "Message id"), input, el("button", { type: "submit" }, "Explain"));
+    el("label", { for: "explain-id", class: "sr-only" }, "Message id"), input, el("button", { type: "submit", class: "quiet" }, "Explain"));
   body.append(form, result);
 
   async function ask(id, source) {
