@@ -139,6 +139,10 @@ class DeliveryTrial:
         """Say whether an attempt at each of some requests was written down."""
         return set(sent) <= {one["message_id"] for one in await self.attempts()}
 
+    async def have_delivered(self, sent: Collection[str]) -> bool:
+        """Say whether it was written down of each of some requests that its tool took it."""
+        return set(sent) <= {one["message_id"] for one in await self.attempts() if one["outcome"] == "delivered"}
+
     async def have_died(self, count: int) -> bool:
         """Say whether there are so many dead letters."""
         return len(await self.dead()) >= count

@@ -216,6 +216,8 @@ async def test_what_a_status_does(kafka: Kafka, prefix: str, row: Row) -> None:
                 for name in ("locked", "barred"):
                     del tool.behave[f"/{name}"]
                 await trial.until(lambda: len(set(tool.accepted["/locked"])) == len(set(tool.accepted["/barred"])) == 5)
+                # The member is killed next: what its tool has taken must be written down, or it may go once more.
+                await trial.until_written(lambda: trial.have_delivered(tool.accepted["/locked"] + tool.accepted["/barred"]))
             del tool.behave["/gone"]
             async with trial.member():  # a new start is another chance, as `headrace destination resume` is
                 await trial.until(lambda: len(set(tool.accepted["/gone"])) == 5)
