@@ -200,7 +200,7 @@ class Killer:
 
 
 def _works(process: dict[str, Any]) -> bool:
-    """Whether it has taken records since it was started, so that a kill hits work and not a start; the monitor need only answer."""
+    """Whether it has taken records since it was started, so that a kill hits work and not a start; what takes none here need only answer."""
     if not process:
         return False
     if process["name"] == "monitor":
@@ -208,5 +208,7 @@ def _works(process: dict[str, Any]) -> bool:
     page = request(process["port"], "GET", "/metrics")
     if page.status != 200:
         return False
+    if process["name"] == "replay":
+        return True  # it has no job
     counts = read_counts([page.body.decode()])
     return bool(counts.inputs.total() or counts.accepted)
