@@ -19,7 +19,10 @@ MOST_BYTES: Final = 64 * 1024 * 1024
 FLIGHT_BYTES: Final = 4 * 1024 * 1024
 """Bytes of one send, unless a single request has more."""
 FLIGHTS: Final = 2
-"""Sends at once: one under way while the next one gathers, so that batches grow with the load and nobody waits without need."""
+"""Most sends at once."""
+BESIDE_BYTES: Final = 64 * 1024
+"""Bytes that have to wait for a second send to start beside the first: a send costs about as much for one record as for fifty, so what
+comes during one gathers for the next."""
 PATIENCE_SECONDS: Final = 5.0
 """How long a request waits until it is told to come back: less than the shortest time-out of an SDK."""
 RECORD_BYTES: Final = 128
@@ -64,6 +67,7 @@ class Outbox:
         self._most_bytes = most_bytes
         self._patience_seconds = patience_seconds
         self._waiting: deque[Waiting] = deque()
+        self._waiting_bytes = 0
         self._flights: dict[asyncio.Task[None], list[Waiting]] = {}
         self._scheduled = False
         self.held_bytes = 0
@@ -89,11 +93,14 @@ class Outbox:
         waiting = Waiting(outputs, size, self._loop.create_future(), self._clock.monotonic())
         self.held_bytes += size
         self._waiting.append(waiting)
+        self._waiting_bytes += size
         self._schedule()
         return waiting.stored
 
     def _schedule(self) -> None:
-        if self._waiting and not self._scheduled and len(self._flights) < FLIGHTS:
+        if not self._waiting or self._scheduled:
+            return
+        if not self._flights or (len(self._flights) < FLIGHTS and self._waiting_bytes >= BESIDE_BYTES):
             self._scheduled = True
             self._loop.call_soon(self._take_off)
 
@@ -105,6 +112,7 @@ class Outbox:
             waiting = self._waiting.popleft()
             size += waiting.size
             flight.append(waiting)
+        self._waiting_bytes -= size
         if flight:
             task = self._loop.create_task(self._send(flight))
             self._flights[task] = flight
@@ -141,6 +149,7 @@ class Outbox:
         late = self._clock.monotonic() - self._patience_seconds
         while self._waiting and self._waiting[0].since <= late:
             waiting = self._waiting.popleft()
+            self._waiting_bytes -= waiting.size
             self.held_bytes -= waiting.size
             waiting.give_up()
         for flight in self._flights.values():

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from pipeline.app.collector.outbox import FLIGHT_BYTES, RECORD_BYTES, Outbox
+from pipeline.app.collector.outbox import BESIDE_BYTES, FLIGHT_BYTES, RECORD_BYTES, Outbox
 from pipeline.model.record import Output
 from pipeline.ports.broker import RecordRefused
 from tests.integration.collector_over_http import LeapingClock, SteeredProducer
@@ -18,22 +18,37 @@ def record(value: bytes) -> list[Output]:
 
 
 async def test_what_gathers_during_a_send_goes_together() -> None:
-    """Two sends are under way, and everything after them waits for the next one."""
+    """One send is under way, and everything after it waits for the next one."""
     producer = SteeredProducer()
     producer.gate.clear()
     outbox = Outbox(producer, LeapingClock())
     first = outbox.put(record(b"1"), 1)
     await producer.asked.acquire()
-    second = outbox.put(record(b"2"), 1)
+    others = [outbox.put(record(b"%d" % number), 1) for number in range(2, 9)]
+    await asyncio.sleep(0)
+    assert producer.sends == 1
+    producer.gate.set()
+    assert all(await asyncio.gather(first, *others))
+    assert producer.sends == 2
+    assert sorted(output.value or b"" for output in producer.stored) == [b"%d" % number for number in range(1, 9)]
+    assert outbox.held_bytes == 0
+
+
+async def test_what_is_worth_a_send_goes_beside_the_first() -> None:
+    """A second send starts once enough waits, and no third one."""
+    producer = SteeredProducer()
+    producer.gate.clear()
+    outbox = Outbox(producer, LeapingClock())
+    stored = [outbox.put(record(b"1"), 1)]
     await producer.asked.acquire()
-    others = [outbox.put(record(b"%d" % number), 1) for number in range(3, 9)]
+    stored += [outbox.put(record(b"2"), BESIDE_BYTES), outbox.put(record(b"3"), BESIDE_BYTES)]
+    await producer.asked.acquire()
+    stored.append(outbox.put(record(b"4"), BESIDE_BYTES))
     await asyncio.sleep(0)
     assert producer.sends == 2
     producer.gate.set()
-    assert all(await asyncio.gather(first, second, *others))
+    assert all(await asyncio.gather(*stored))
     assert producer.sends == 3
-    assert sorted(output.value or b"" for output in producer.stored) == [b"%d" % number for number in range(1, 9)]
-    assert outbox.held_bytes == 0
 
 
 async def test_a_send_has_a_size() -> None:
@@ -72,13 +87,11 @@ async def test_bytes_of_a_silent_broker_stay_held() -> None:
     outbox = Outbox(producer, clock)
     flying = outbox.put(record(b"1"), 1)
     await producer.asked.acquire()
-    outbox.put(record(b"2"), 1)
-    await producer.asked.acquire()
     waiting = outbox.put(record(b"3"), 1)
     clock.ahead = 5.0
     outbox.give_up_on_late()
     assert (await flying, await waiting) == (False, False)
-    assert outbox.held_bytes == 2 * (1 + RECORD_BYTES)
+    assert outbox.held_bytes == 1 + RECORD_BYTES
     producer.gate.set()
     await outbox.drain()
     assert outbox.held_bytes == 0
