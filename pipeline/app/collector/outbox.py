@@ -21,8 +21,9 @@ FLIGHT_BYTES: Final = 4 * 1024 * 1024
 FLIGHTS: Final = 2
 """Most sends at once."""
 BESIDE_BYTES: Final = 64 * 1024
-"""Bytes that have to wait for a second send to start beside the first: a send costs about as much for one record as for fifty, so what
-comes during one gathers for the next."""
+"""Bytes that are worth a send of their own, beside another one and without a rest: a send costs about as much for one record as for fifty."""
+REST_SECONDS: Final = 0.004
+"""Least time from the start of one send to the next, in which requests gather. After a silence a request goes at once."""
 PATIENCE_SECONDS: Final = 5.0
 """How long a request waits until it is told to come back: less than the shortest time-out of an SDK."""
 RECORD_BYTES: Final = 128
@@ -69,7 +70,9 @@ class Outbox:
         self._waiting: deque[Waiting] = deque()
         self._waiting_bytes = 0
         self._flights: dict[asyncio.Task[None], list[Waiting]] = {}
-        self._scheduled = False
+        self._scheduled: asyncio.Handle | None = None
+        self._resting = False
+        self._began = 0.0
         self.held_bytes = 0
         self.trouble = ""
         self.crashed: asyncio.Future[None] = self._loop.create_future()
@@ -98,14 +101,20 @@ class Outbox:
         return waiting.stored
 
     def _schedule(self) -> None:
-        if not self._waiting or self._scheduled:
+        worth_it = self._waiting_bytes >= BESIDE_BYTES
+        if self._scheduled is not None and self._resting and worth_it:
+            self._scheduled.cancel()
+            self._scheduled = None
+        if not self._waiting or self._scheduled is not None:
             return
-        if not self._flights or (len(self._flights) < FLIGHTS and self._waiting_bytes >= BESIDE_BYTES):
-            self._scheduled = True
-            self._loop.call_soon(self._take_off)
+        if not self._flights or (len(self._flights) < FLIGHTS and worth_it):
+            rest = 0.0 if worth_it else self._began + REST_SECONDS - self._loop.time()
+            self._resting = rest > 0
+            self._scheduled = self._loop.call_later(rest, self._take_off) if self._resting else self._loop.call_soon(self._take_off)
 
     def _take_off(self) -> None:
-        self._scheduled = False
+        self._scheduled = None
+        self._began = self._loop.time()
         flight: list[Waiting] = []
         size = 0
         while self._waiting and (not flight or size + self._waiting[0].size <= FLIGHT_BYTES):

@@ -34,6 +34,21 @@ async def test_what_gathers_during_a_send_goes_together() -> None:
     assert outbox.held_bytes == 0
 
 
+async def test_what_comes_soon_after_a_send_gathers() -> None:
+    """What comes right after a send waits for what else comes, and goes with it; what is worth a send does not wait."""
+    producer = SteeredProducer()
+    outbox = Outbox(producer, LeapingClock())
+    assert await outbox.put(record(b"1"), 1)
+    second = outbox.put(record(b"2"), 1)
+    await asyncio.sleep(0)
+    third = outbox.put(record(b"3"), 1)
+    assert all(await asyncio.gather(second, third))
+    assert producer.sends == 2
+    fourth, fifth = outbox.put(record(b"4"), 1), outbox.put(record(b"5"), BESIDE_BYTES)
+    assert all(await asyncio.gather(fourth, fifth))
+    assert producer.sends == 3
+
+
 async def test_what_is_worth_a_send_goes_beside_the_first() -> None:
     """A second send starts once enough waits, and no third one."""
     producer = SteeredProducer()
