@@ -101,7 +101,7 @@ lock-sdks: $(DEV) ## Write the lock files of the SDKs that the tests send with a
 		--no-annotate --no-header --no-emit-index-url --output-file $$sdk/requirements.txt; done
 	for sdk in tests/sdks/*_node tests/sdks/*_browser; do (cd $$sdk && npm install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved); done
 	cd tests/sdks/segment_go && go mod tidy
-	$(BIN)/python -m tests.sdks.lock_jars
+	$(BIN)/python -m tests.sdks.lock
 
 clean: ## Remove the environment and what tools left; keeps .headrace, which holds data
 	rm -rf .venv build dist site htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

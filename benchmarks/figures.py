@@ -39,6 +39,8 @@ class Row(NamedTuple):
         return "met" if (self.figure >= self.budget if self.more else self.figure <= self.budget) else "not met"
 
 
+Found = Mapping[str, Any]
+"""What a benchmark prints with `--json`."""
 Rows = Callable[[Any], Iterable[Row]]
 """Takes a benchmark's JSON and gives its figures."""
 
@@ -51,7 +53,7 @@ def stages(label: str, budgets: Mapping[str, float]) -> Rows:
         budgets: CPU µs an event by processor.
     """
 
-    def rows(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the benchmark's JSON)
+    def rows(found: Iterable[Found]) -> Iterable[Row]:
         for one in found:
             what = f"{one['processor']}, {label}"
             yield Row(what, one["cpu_us"], "CPU µs an event", budgets.get(one["processor"]))
@@ -70,7 +72,7 @@ def stages(label: str, budgets: Mapping[str, float]) -> Rows:
     return rows
 
 
-def shapes(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
+def shapes(found: Mapping[str, Iterable[Found]]) -> Iterable[Row]:
     """Figures of every shape, and how much more an event costs with 200 destinations."""
     for label, one in found.items():
         yield from stages(label, {} if label == "10 KB" else HOP)(one)
@@ -81,7 +83,7 @@ def shapes(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
             yield Row(f"an event with 200 destinations, to {label}", round(most / together[label], 2), "times the CPU", budget)
 
 
-def peers(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
+def peers(found: Found) -> Iterable[Row]:
     """Figures of other engines, and the ratio of our CPU to theirs."""
     yield Row("prepare, warm, beside its peers", found["headrace"]["cpu_us"], "CPU µs an event")
     for name, one in found["peers"].items():
@@ -103,7 +105,7 @@ def latency(budget: float) -> Rows:
         budget: p99 in milliseconds.
     """
 
-    def rows(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
+    def rows(found: Found) -> Iterable[Row]:
         what = f"200 to webhook, {found['topology']}, {found['events_per_second']:.0f} events/s"
         yield Row(f"{what}: p50", found["p50_ms"], "ms")
         yield Row(f"{what}: p99", found["p99_ms"], "ms", budget)
@@ -113,24 +115,24 @@ def latency(budget: float) -> Rows:
     return rows
 
 
-def hot_path(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
+def hot_path(found: Found) -> Iterable[Row]:
     """Figures of the chain and its hops without Kafka."""
     for name, cost in found["cpu_us"].items():
         yield Row(f"without Kafka: {name}" if name.startswith("hop ") else f"fused without Kafka: {name}", cost, "CPU µs an event")
 
 
-def mapping(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
+def mapping(found: Found) -> Iterable[Row]:
     """Figure of a compiled mapping."""
     yield Row("a mapping of 20 fields", found["mapping_cpu_us"], "CPU µs", 20.0)
 
 
-def transactions(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
+def transactions(found: Found) -> Iterable[Row]:
     """Figures of a transaction."""
     yield Row("one transaction, 4 partitions at once", found["cpu_ms_ours"], "CPU ms")
     yield Row("one transaction: the broker's part", found["cpu_ms_broker"], "CPU ms")
 
 
-def ingest(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
+def ingest(found: Found) -> Iterable[Row]:
     """Figures of the collector under load; budgets are those of kept-alive connections without gzip."""
     for one in found["closed_loop"]:
         what = f"ingest, {one['kind']}, {one['connections']} connection{'s' if one['connections'] > 1 else ''}"
@@ -154,7 +156,7 @@ def ingest(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
         yield Row(f"{what}: p99", one["p99_ms"], "ms", 25.0 if name == "idle" else None)
 
 
-def stopped_broker(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
+def stopped_broker(found: Found) -> Iterable[Row]:
     """Figures of the collector before a frozen broker; the refusals' budgets are a second beyond the bound that they come from."""
     what = "ingest, broker stopped"
     yield Row(f"{what}: acknowledged and lost", found["acknowledged_and_lost"], "events", 0.0)
@@ -173,7 +175,7 @@ def stopped_broker(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
     yield Row(f"{what}: memory, second half to first", round(late / early, 2), "times", 1.1)
 
 
-def catch_up(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
+def catch_up(found: Found) -> Iterable[Row]:
     """Figures of a pipeline after a stop."""
     what = f"after {found['stopped_seconds']:.0f} s without processes at {found['inflow']:.0f} events/s, {found['topology']}"
     yield Row(f"{what}: backlog", found["backlog"], "events")
@@ -184,25 +186,25 @@ def catch_up(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
         yield Row(f"{what}: memory of {name}, most", most, "MB", MEMORY_MB)
 
 
-def lake(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
+def lake(found: Found) -> Iterable[Row]:
     """Figure of a row of the lake."""
     yield Row("a row of the lake, from record to Parquet", found["cpu_us"], "CPU µs", 15.0)
 
 
-def deliver(found: Any) -> Iterable[Row]:  # noqa: ANN401 (the same)
+def deliver(found: Found) -> Iterable[Row]:
     """Figures of a delivered request."""
     yield Row("a delivered request", found["cpu_us"], "CPU µs", 60.0)
     yield Row("a delivered request: the client alone", found["client_cpu_us"], "CPU µs")
 
 
-def left_out(found: Any) -> list[str]:  # noqa: ANN401 (the same)
+def left_out(found: object) -> list[str]:
     """Say which peers could not be run, and why."""
     if not isinstance(found, dict) or "peers" not in found:
         return []
     return [f"{name}: {one['not_run']}" for name, one in {**found["peers"], FLOOR: found.get("floor", {})}.items() if "not_run" in one]
 
 
-def settings(found: Any) -> list[tuple[str, str]]:  # noqa: ANN401 (the same)
+def settings(found: object) -> list[tuple[str, str]]:
     """Give the settings of peers and the version of the load generator, by name."""
     if not isinstance(found, dict):
         return []

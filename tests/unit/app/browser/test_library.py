@@ -1,10 +1,8 @@
 """How the library is made: once, whole, and with words for what goes wrong. npm is a script here."""
 
 import asyncio
-import re
 from pathlib import Path
 
-import orjson
 import pytest
 
 from pipeline.app.browser import AnalyticsLibrary, LibraryError
@@ -72,11 +70,3 @@ def test_a_key_cannot_end_its_string() -> None:
     """Whatever quotes the library uses around it."""
     script = at_home(b"'__WRITE_KEY__'", """a'b"c\\""", "https", "cdp.example.com")
     assert rb"'a\x27b\"c\\'" == script
-
-
-def test_the_lock_names_no_address() -> None:
-    """Every package has its sum, and none the place that it came from."""
-    text = (Path(module.__file__).parent / "package-lock.json").read_text(encoding="utf-8")
-    packages = {name: package for name, package in orjson.loads(text)["packages"].items() if name}
-    assert [] == [name for name, package in packages.items() if not package["integrity"].startswith("sha512-")]
-    assert re.search(r"https?://", text) is None
