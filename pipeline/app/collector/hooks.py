@@ -72,10 +72,8 @@ class Hooks:
             return await self._refuse(source, verdict, ip, now)
         if limited := self._rates.wait(verdict.counts, workspace, now):
             return limited
-        if not self._outbox.has_room(verdict.size):
-            return refusals.OVERLOADED
-        if not await self._outbox.put(verdict.outputs, verdict.size):
-            return refusals.UNAVAILABLE
+        if unstored := await self._outbox.store(verdict.outputs, verdict.size):
+            return unstored
         self._counts.accepted(verdict)
         return None
 

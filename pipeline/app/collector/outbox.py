@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
+from pipeline.ingest import Refused, refusals
 from pipeline.model.record import Output
 from pipeline.ports.broker import BrokerError, Producer, RecordRefused
 from pipeline.ports.clock import Clock
@@ -99,6 +100,20 @@ class Outbox:
         self._waiting_bytes += size
         self._schedule()
         return waiting.stored
+
+    async def store(self, outputs: Sequence[Output], size: int) -> Refused | None:
+        """Store records, all together.
+
+        Args:
+            outputs: Records in order.
+            size: Bytes of their keys and values.
+
+        Returns:
+            The refusal where there is no room for them, or the broker has not stored them in time; None once all are stored.
+        """
+        if not self.has_room(size):
+            return refusals.OVERLOADED
+        return None if await self.put(outputs, size) else refusals.UNAVAILABLE
 
     def _schedule(self) -> None:
         worth_it = self._waiting_bytes >= BESIDE_BYTES

@@ -187,11 +187,8 @@ class Application:
             return (self._guesses.wait(request.ip, now) or verdict) if verdict.status == 401 else verdict
         if limited := self._rates.wait(verdict.counts, workspace, now):
             return limited
-        if verdict.outputs:
-            if not self._outbox.has_room(verdict.size):
-                return refusals.OVERLOADED
-            if not await self._outbox.put(verdict.outputs, verdict.size):
-                return refusals.UNAVAILABLE
+        if verdict.outputs and (unstored := await self._outbox.store(verdict.outputs, verdict.size)):
+            return unstored
         self._counts.accepted(verdict)
         attempt = headers.get("x-retry-count")
         if attempt is None and request.origin is not None:

@@ -56,7 +56,6 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
     checking: Checking | None = None,
     trusted_proxies: Sequence[Network] = (),
     hook: Callable[[str], Hook | None] = lambda _source: None,
-    listener: socket.socket | None = None,
     listening: Callable[[int], None] | None = None,
     troubled: Callable[[str], None] = lambda _trouble: None,
 ) -> None:
@@ -76,7 +75,6 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
         checking: Runs validate for clients that ask for it, where it is at hand.
         trusted_proxies: Networks of the proxies whose X-Forwarded-For is believed.
         hook: Gives the webhook source with an id as it is now, or None; asked for each delivery.
-        listener: The socket that listens on `host` and `port` already, where this process shares it with others.
         listening: Told the port once connections are accepted.
         troubled: Told again and again why events are not taken now; an empty text where they are.
 
@@ -88,8 +86,8 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
     if not is_loopback(host):
         _refuse_demo_key(host, keys())
         keys = _WithoutDemoKey(keys)
-    taken = listener if listener is not None else listen(host, port)
-    bound_port = taken.getsockname()[1]
+    listener = listen(host, port)
+    bound_port = listener.getsockname()[1]
     outbox = Outbox(producer, clock)
     counts = Counts(metrics)
     application = Application(
@@ -105,7 +103,7 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
         trusted_proxies=trusted_proxies,
         hook=hook,
     )
-    server = _EmbeddedServer(application, host, bound_port, taken)
+    server = _EmbeddedServer(application, host, bound_port, listener)
     serving = asyncio.create_task(server.serve())
 
     def told(trouble: str) -> None:

@@ -28,8 +28,6 @@ _TAGS: Final = ("tags", TaggedFields)
 _NONE: Final = bytes(16)
 _MARK: Final = " topic="
 _MARKED: Final = re.compile(r"(.*) topic=([A-Za-z0-9_-]{22})", re.DOTALL)
-MARK_CHARACTERS: Final = len(_MARK) + 22
-"""How much of an offset's metadata the id of its topic takes."""
 
 
 class _Uuid(AbstractType):  # type: ignore[misc]  # aiokafka ships without types
