@@ -30,7 +30,8 @@ from pipeline.runtime.delivery import DeliverWorker
 from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings
 from pipeline.runtime.delivery_order import HeldTopic
 from pipeline.runtime.inbox import INBOX_BYTES
-from pipeline.runtime.partitions import PartitionHost, PartitionWorker
+from pipeline.runtime.partition_worker import PartitionWorker
+from pipeline.runtime.partitions import PartitionHost
 from pipeline.runtime.plans import ConfiguredPlans, PartitionPlans
 from pipeline.runtime.processors import group_name
 from pipeline.runtime.replay.worker import ReplayWorker

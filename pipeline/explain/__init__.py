@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from pipeline.explain.changes import Change, changes
 from pipeline.explain.evidence import Evidence, Judged, Recomputation, Taken
+from pipeline.explain.explanation import explain
 from pipeline.explain.findings import Attempt, Explanation, Finding, Mapped, Place, Target, as_data
 from pipeline.explain.preview import Preview, preview_as_data
-from pipeline.explain.stages import explain
 
 __all__ = [
     "Attempt",

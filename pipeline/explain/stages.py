@@ -8,83 +8,12 @@ from typing import Any, Final, NamedTuple
 from pipeline.explain.changes import Change, changes
 from pipeline.explain.comparing import compared, differences
 from pipeline.explain.evidence import Evidence, Judged, Recomputation, Taken, header, number, short_topic
-from pipeline.explain.findings import Explanation, Finding, Place, Target, place_of
-from pipeline.explain.rules import Locate, ended_rule
-from pipeline.explain.targets import targets
+from pipeline.explain.findings import Finding, place_of
+from pipeline.explain.rules import ended_rule
 from pipeline.model import headers as names
 from pipeline.model.json_text import decode
 from pipeline.model.record import Record
-from pipeline.model.topology import Processor, Topology
-
-
-def chain_of(topology: Topology) -> tuple[Processor, ...]:
-    """Give the processors that every event meets, in order.
-
-    Args:
-        topology: The topology.
-
-    Returns:
-        Those of kind `steps` from `raw` on that write to a main lane.
-    """
-    chain: list[Processor] = []
-    topic = "raw"
-    while following := [one for one in topology.processors.values() if one.input == topic and not one.for_each and "main" in one.lanes]:
-        if following[0] in chain:
-            break
-        chain.append(following[0])
-        topic = following[0].lanes["main"]
-    return tuple(chain)
-
-
-def explain(evidence: Evidence, topology: Topology, again: Recomputation, prefix: str, locate: Locate = lambda _path: "") -> Explanation:
-    """Say what happened to one event, stage by stage.
-
-    Args:
-        evidence: What was found of it.
-        topology: The topology that is run.
-        again: Runs its steps again.
-        prefix: The workspace's name.
-        locate: Finds places in the workspace's files.
-
-    Returns:
-        The explanation.
-    """
-    way = _Way(evidence, again, prefix)
-    stages = list(way.stages(chain_of(topology)))
-    found_targets: list[Target] = []
-    if way.routed is not None:
-        found_targets = list(targets(evidence, topology, again, prefix, way.routed, way.body, locate))
-    held = [one.compared for one in stages]
-    for target in found_targets:
-        held += [one.compared for one in target.findings] + [one.compared for one in target.mappings]
-    event = way.body.get("event") if way.body.get("type") == "track" else ""
-    return Explanation(
-        message_id=str(way.body.get("messageId") or evidence.message_id),
-        source=evidence.source or way.source,
-        type=_text(way.body.get("type")),
-        event=_text(event),
-        found=evidence.found,
-        stages=tuple(stages),
-        targets=tuple(found_targets),
-        copies=tuple(_copies(evidence, prefix)),
-        same="differs" not in held,
-        searched=tuple(evidence.searched),
-        given_up=tuple(evidence.given_up),
-    )
-
-
-def _copies(evidence: Evidence, prefix: str) -> Iterator[Place]:
-    records = (
-        *evidence.raw,
-        *evidence.records.values(),
-        *evidence.requests,
-        *evidence.replays,
-        *evidence.retries,
-        *evidence.attempts,
-        *evidence.dead,
-    )
-    return iter(dict.fromkeys(place_of(record, prefix) for record in records))
-
+from pipeline.model.topology import Processor
 
 _INGEST: Final = "ingest"
 
@@ -96,8 +25,19 @@ class _Ended(NamedTuple):
     record: Record | None
 
 
-class _Way:
-    """The walk along the stages."""
+class Way:
+    """The walk along the stages.
+
+    Args:
+        evidence: What was found of the event.
+        again: Runs steps again.
+        prefix: The workspace's name.
+
+    Attributes:
+        body: The event, as the last stage saw it.
+        source: Id of its source, or empty.
+        routed: Its record behind the last stage, where it came so far.
+    """
 
     def __init__(self, evidence: Evidence, again: Recomputation, prefix: str) -> None:
         self._evidence = evidence
@@ -109,6 +49,11 @@ class _Way:
         self._last: Record | None = None
 
     def stages(self, chain: Sequence[Processor]) -> Iterator[Finding]:
+        """Give what each stage did, in order.
+
+        Args:
+            chain: The processors that every event meets.
+        """
         evidence = self._evidence
         refused = next((one for one in evidence.dead if header(one, names.DEAD_STAGE) == _INGEST), None)
         if refused is not None and not evidence.raw:
@@ -403,7 +348,3 @@ def _body(record: Record) -> Any:  # noqa: ANN401 (any JSON value)
         return decode(record.value or b"null")[0]
     except ValueError:
         return None
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""

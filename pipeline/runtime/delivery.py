@@ -30,7 +30,7 @@ from pipeline.runtime.delivery_request import request_of
 from pipeline.runtime.delivery_written import DeliveryTopics, Written
 from pipeline.runtime.expiry import expired_ranges, pass_over
 from pipeline.runtime.inbox import Inbox, InboxClosedError
-from pipeline.runtime.partitions import ReadCommitted, start_offset
+from pipeline.runtime.partition_worker import ReadCommitted, start_offset
 from pipeline.runtime.progress import Standing
 from pipeline.runtime.translated_anew import Renewal
 

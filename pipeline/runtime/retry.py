@@ -20,7 +20,7 @@ from pipeline.runtime.counting import count_transaction
 from pipeline.runtime.dead_letters import dead_letter
 from pipeline.runtime.expiry import expired_ranges, pass_over
 from pipeline.runtime.inbox import Inbox, InboxClosedError
-from pipeline.runtime.partitions import ReadCommitted, start_offset
+from pipeline.runtime.partition_worker import ReadCommitted, start_offset
 from pipeline.runtime.progress import Standing
 
 TAKE_BYTES: Final = 1024 * 1024

@@ -20,7 +20,7 @@ from pipeline.runtime.counting import count_transaction
 from pipeline.runtime.expiry import expired_ranges, pass_over
 from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.judgement import Judged, Plan, judge
-from pipeline.runtime.partitions import ReadCommitted, start_offset
+from pipeline.runtime.partition_worker import ReadCommitted, start_offset
 from pipeline.runtime.progress import Standing
 from pipeline.runtime.suspicion import Suspicion
 

@@ -10,7 +10,7 @@ import orjson
 from pipeline.app.explain.looking import CLOCKS_MS, Looking, Matches, Transaction
 from pipeline.explain import Evidence, Taken
 from pipeline.explain.evidence import header, number
-from pipeline.explain.stages import chain_of
+from pipeline.explain.explanation import chain_of
 from pipeline.model import headers as names
 from pipeline.model.ids import partition_of
 from pipeline.model.json_text import decode

@@ -18,8 +18,8 @@ from pipeline.assembly.recompute import Rerun, Version
 from pipeline.dedup import digest, unpack
 from pipeline.explain import Evidence, Explanation, Place
 from pipeline.explain.evidence import header, number
+from pipeline.explain.explanation import explain
 from pipeline.explain.rules import Locate
-from pipeline.explain.stages import explain
 from pipeline.model import headers as names
 from pipeline.model.json_text import decode
 from pipeline.model.record import Record

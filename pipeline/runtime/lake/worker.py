@@ -33,7 +33,7 @@ from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.lake.chain import MANIFEST, Chain, Draft, Taken, parts_of
 from pipeline.runtime.lake.disk import Disk
 from pipeline.runtime.lake.sieve import Sieve, add_or_end, is_of_replay
-from pipeline.runtime.partitions import ReadCommitted, start_offset
+from pipeline.runtime.partition_worker import ReadCommitted, start_offset
 from pipeline.runtime.progress import Standing
 
 _log = logging.getLogger(__name__)

@@ -21,7 +21,7 @@ from pipeline.runtime.counting import count_transaction
 from pipeline.runtime.expiry import expired_ranges, pass_over
 from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.judgement import Judged, Plan, judge
-from pipeline.runtime.partitions import ReadCommitted
+from pipeline.runtime.partition_worker import ReadCommitted
 from pipeline.runtime.progress import Standing
 from pipeline.runtime.step_worker import Plans
 

@@ -17,7 +17,7 @@ from pipeline.ports.broker import Position
 from pipeline.runtime.brokers.memory import MemoryBroker
 from pipeline.runtime.expiry import expired_ranges
 from pipeline.runtime.lake.worker import LakeWorker
-from pipeline.runtime.partitions import PartitionWorker
+from pipeline.runtime.partition_worker import PartitionWorker
 from pipeline.testing import HandClock, MemoryMetrics
 from tests.unit.runtime import test_delivery, test_retry, test_step_worker
 from tests.unit.runtime.jumping import jumping

@@ -13,7 +13,8 @@ from pipeline.model.record import Output, Record, TopicPartition
 from pipeline.ports.broker import Blocked, BrokerError, Fenced, Position, TopicState, Uncertain
 from pipeline.runtime.brokers.memory import MemoryBroker, MemoryConsumer
 from pipeline.runtime.inbox import Inbox, InboxClosedError
-from pipeline.runtime.partitions import FENCED_SECONDS, REOPEN_SECONDS, REVOKE_SECONDS, PartitionHost, ReadCommitted, start_offset
+from pipeline.runtime.partition_worker import ReadCommitted, start_offset
+from pipeline.runtime.partitions import FENCED_SECONDS, REOPEN_SECONDS, REVOKE_SECONDS, PartitionHost
 from pipeline.runtime.progress import PATIENCE_SECONDS, Standing
 from tests.unit.runtime.jumping import jumping
 

@@ -18,7 +18,8 @@ from pipeline.runtime.breaker import BreakerError
 from pipeline.runtime.brokers.memory import MemoryBroker
 from pipeline.runtime.configuration import Configuration
 from pipeline.runtime.inbox import Inbox, InboxClosedError
-from pipeline.runtime.partitions import PartitionHost, ReadCommitted
+from pipeline.runtime.partition_worker import ReadCommitted
+from pipeline.runtime.partitions import PartitionHost
 from pipeline.runtime.processors import ProcessorRunner, group_name, instances
 from pipeline.runtime.progress import Standing
 from tests.unit.runtime.jumping import jumping
