@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import urllib.request
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -159,6 +160,7 @@ class Usage(NamedTuple):
         rss: Memory in bytes.
         wall: Wall clock in seconds.
         sockets: Connections.
+        turns: Turns of its event loop above 0.1 ms of CPU, by the upper bound in seconds of what they took.
     """
 
     seconds: float
@@ -167,6 +169,7 @@ class Usage(NamedTuple):
     rss: int
     wall: float
     sockets: int
+    turns: Mapping[float, int]
 
 
 class Running:
@@ -196,9 +199,8 @@ class Running:
         records = _sum(text, r"^headrace_records_in_total\{.*\} (\S+)$")
         transactions = _sum(text, r'^headrace_transactions_total\{.*outcome="committed".*\} (\S+)$')
         loop = asyncio.get_running_loop()
-        return Usage(
-            seconds_of(self._psutil.pid), records, transactions, self._psutil.memory_info().rss, loop.time(), len(self._psutil.net_connections())
-        )
+        rss, sockets = self._psutil.memory_info().rss, len(self._psutil.net_connections())
+        return Usage(seconds_of(self._psutil.pid), records, transactions, rss, loop.time(), sockets, _turns(text))
 
     async def is_ready(self) -> bool:
         """Say whether it takes records, or requests."""
@@ -266,6 +268,34 @@ def _get(address: str) -> str:
             return text
     except OSError:
         return ""
+
+
+def _turns(text: str) -> dict[float, int]:
+    below = re.findall(r'^headrace_loop_turn_cpu_seconds_bucket\{.*le="(.+?)".*\} (\S+)$', text, re.MULTILINE)
+    turns, before = {}, 0
+    for bound, count in below:
+        turns[float(bound)] = int(float(count)) - before
+        before = int(float(count))
+    return turns
+
+
+def turns_between(before: Sequence[Usage], after: Sequence[Usage]) -> dict[str, float]:
+    """Say how long turns of event loops were between two readings of some processes.
+
+    Args:
+        before: The first readings.
+        after: The second ones, in the same order.
+
+    Returns:
+        Upper bounds in milliseconds of the longest turn and of 999 in 1,000, and how many there were above 0.1 ms.
+    """
+    counts: Counter[float] = Counter()
+    for early, late in zip(before, after, strict=True):
+        counts.update({bound: count - early.turns.get(bound, 0) for bound, count in late.turns.items()})
+    bounds = [bound for bound, count in sorted(counts.items()) for _ in range(count)]
+    if not bounds:
+        return {"turns": 0, "turn_p999_ms": 0.0, "turn_longest_ms": 0.0}
+    return {"turns": len(bounds), "turn_p999_ms": bounds[int(len(bounds) * 0.999)] * 1000, "turn_longest_ms": bounds[-1] * 1000}
 
 
 def _sum(text: str, pattern: str) -> int:

@@ -17,7 +17,7 @@ import orjson
 import psutil
 import uvloop
 
-from benchmarks.cluster import LOOK_SECONDS, PATIENCE_SECONDS, Cluster, Running, Usage, cluster, rounded, running, shop_bodies
+from benchmarks.cluster import LOOK_SECONDS, PATIENCE_SECONDS, Cluster, Running, Usage, cluster, rounded, running, shop_bodies, turns_between
 from pipeline.model.workspace import Workspace
 
 WARM: Final = 0.2
@@ -129,6 +129,7 @@ async def stage(cluster: Cluster, shape: Shape, processor: str, events: int, wra
             "transactions_per_second": gained("transactions") / wall,
             "rss_mb": max(one.rss for one in after) / 1e6,
             "sockets": sum(one.sockets for one in after),
+            **turns_between(before, after),
         }
     )
 

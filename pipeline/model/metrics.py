@@ -29,6 +29,8 @@ _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 
 _LAG_SECONDS: Final = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
+_TURN_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.06, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0)
+
 _METRICS: Final = (
     Metric("headrace_ingest_requests_total", "counter", ("endpoint", "status"), "Requests answered by the collector."),
     Metric("headrace_ingest_events_total", "counter", ("source", "outcome"), "Events taken or refused by the collector."),
@@ -87,6 +89,13 @@ _METRICS: Final = (
     Metric("headrace_lake_commit_seconds", "histogram", ("storage",), "Time to write and commit one manifest record.", _SECONDS),
     Metric(
         "headrace_loop_lag_seconds", "histogram", ("process",), "How late timers come: what one turn of the loop keeps others waiting.", _LAG_SECONDS
+    ),
+    Metric(
+        "headrace_loop_turn_cpu_seconds",
+        "histogram",
+        ("process",),
+        "CPU time of a turn of the event loop, above 0.1 ms.",
+        _TURN_SECONDS,
     ),
     Metric(
         "headrace_standing_still",

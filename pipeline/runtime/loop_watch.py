@@ -7,7 +7,6 @@ import logging
 import os
 import sys
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from typing import Final
@@ -18,27 +17,11 @@ from pipeline.ports.metrics import Metrics
 _log = logging.getLogger(__name__)
 
 TICK_SECONDS: Final = 0.2
-LONG_SECONDS: Final = 0.05
-"""CPU time between two turns above which it is said."""
 STALL_SECONDS: Final = 4.0
 """Two thirds of a group's session: a loop that stands for so long is about to lose its partitions, and must do no more work on them."""
 GUARD_SECONDS: Final = 0.5
-SAY_SECONDS: Final = 10.0
 STALLED_STATUS: Final = 75
 """Exit status of a process whose loop stood still (EX_TEMPFAIL of sysexits.h: to start again may help)."""
-
-
-def long_turn(late: float, cpu: float) -> float:
-    """Say how much CPU time one turn took that kept a timer waiting.
-
-    Args:
-        late: How late the timer came, in seconds.
-        cpu: CPU time that the loop's thread used since it was set.
-
-    Returns:
-        Seconds of CPU; what the machine gave to others meanwhile is none of it.
-    """
-    return max(0.0, min(late, cpu))
 
 
 def is_stalled(now: float, turned: float, looked: float, *, limit: float) -> bool:
@@ -60,7 +43,7 @@ def is_stalled(now: float, turned: float, looked: float, *, limit: float) -> boo
 class LoopWatch:
     """Measures how late timers come, and ends a process whose loop stands still.
 
-    A timer that is due while a turn lasts comes late by what is left of it, so a turn shorter than the tick may be seen in part, or not at all.
+    A timer that is due while a turn lasts comes late by what is left of it. What a turn costs in CPU is measured beside this (`loop_turns`).
     A turn that holds Python's lock all the time (one call into a library) keeps the guard waiting too: then the group finds out, and fences.
 
     Args:
@@ -86,7 +69,6 @@ class LoopWatch:
         self._limit = limit_seconds
         self._end = end
         self._turned = clock.monotonic()
-        self._said = float("-inf")
 
     async def run(self) -> None:
         """Watch the loop that this is awaited on, until cancelled."""
@@ -96,21 +78,13 @@ class LoopWatch:
         guard.start()
         try:
             while True:
-                due, cpu = self._clock.monotonic() + TICK_SECONDS, time.thread_time()
+                due = self._clock.monotonic() + TICK_SECONDS
                 await self._clock.sleep(TICK_SECONDS)
-                self._turn(self._clock.monotonic(), due, time.thread_time() - cpu)
+                self._turned = self._clock.monotonic()
+                self._metrics.observe("headrace_loop_lag_seconds", max(0.0, self._turned - due), process=self._process)
         finally:
             stopped.set()
             await asyncio.to_thread(guard.join, 2 * GUARD_SECONDS)
-
-    def _turn(self, now: float, due: float, cpu: float) -> None:
-        self._turned = now
-        late = max(0.0, now - due)
-        self._metrics.observe("headrace_loop_lag_seconds", late, process=self._process)
-        turn = long_turn(late, cpu)
-        if turn > LONG_SECONDS and now - self._said >= SAY_SECONDS:
-            self._said = now
-            _log.warning("One turn of the loop took %d ms of CPU; above %d ms heartbeats and deadlines suffer.", turn * 1000, LONG_SECONDS * 1000)
 
     def _guard(self, stopped: threading.Event, watched: int) -> None:
         looked = self._clock.monotonic()

@@ -31,6 +31,7 @@ from pipeline.model.workspace import DEMO_WRITE_KEY, Workspace
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.configuration import Configuration
+from pipeline.runtime.loop_turns import LoopTurns
 from pipeline.runtime.metrics.prometheus import PrometheusMetrics
 
 EXPLAIN_SECONDS: Final = 20.0
@@ -96,7 +97,8 @@ class _Collecting:
             troubled=self._note_trouble,
         )
         try:
-            await until_stopped([serving], [feed.run(), _while_it_works(following)], stop.set)
+            turns = LoopTurns(self._clock, self._metrics, process="collector")
+            await until_stopped([serving], [feed.run(), _while_it_works(following), turns.run()], stop.set)
         finally:
             following.cancel()
             await producer.stop()

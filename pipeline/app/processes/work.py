@@ -21,6 +21,7 @@ from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.configuration import Configuration
 from pipeline.runtime.http.pooled_client import PooledClient
+from pipeline.runtime.loop_turns import LoopTurns
 from pipeline.runtime.loop_watch import LoopWatch
 from pipeline.runtime.metrics.prometheus import PrometheusMetrics
 from pipeline.runtime.processors import ProcessorRunner
@@ -94,14 +95,14 @@ async def _work(options: ProcessOptions, name: str, processors: Sequence[str], s
         first_seen=_first_seen(maker, asyncio.get_running_loop()),
     )
     started(endpoint.port)
-    watch = LoopWatch(clock, metrics, process=name)
+    watch, turns = LoopWatch(clock, metrics, process=name), LoopTurns(clock, metrics, process=name)
 
     def stop() -> None:
         for each in runners:
             each.stop()
 
     try:
-        await until_stopped([each.run() for each in runners], [configuration.run(), jobs.run(), health.run(), watch.run()], stop)
+        await until_stopped([each.run() for each in runners], [configuration.run(), jobs.run(), health.run(), watch.run(), turns.run()], stop)
     finally:
         await http.close()
         endpoint.close()
