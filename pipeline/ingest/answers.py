@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
+from pipeline.ingest import refusals
 from pipeline.ingest.credentials import query_field
 from pipeline.ingest.judgement import Fault
 from pipeline.ingest.pixel import IMAGE
@@ -44,6 +45,8 @@ _EXPOSED: Final = ("access-control-expose-headers", "Retry-After, X-RateLimit-Re
 _ALLOWED_HEADERS: Final = "authorization, content-type, anonymousid, sentat, x-retry-count"
 _PREFLIGHT_SECONDS: Final = "3600"
 _IMAGE: Final = (("content-type", "image/gif"), ("cache-control", "no-store"), ("access-control-allow-origin", "*"))
+_ACKNOWLEDGE: Final = ("", "stored", "validated")
+_RESULTS: Final = ("", "false", "true")
 _STORED: Final = Answer(200, (_JSON,), b'{"success":true}')
 
 
@@ -59,17 +62,21 @@ class Wanted(NamedTuple):
     validated: bool
 
 
-def asked_for(query: str) -> Wanted:
+def asked_for(query: str) -> Wanted | Refused:
     """Read what a client asks of its answer.
 
     Args:
         query: The query string without question mark.
 
     Returns:
-        `results=true`, and `acknowledge=validated`, which brings results too.
+        `results=true`, and `acknowledge=validated`, which brings results too; the refusal of a value that means nothing, since whoever misspells
+        one would take events for judged that are not.
     """
-    validated = query_field(query, "acknowledge") == "validated"
-    return Wanted(validated or query_field(query, "results") == "true", validated)
+    acknowledge, results = query_field(query, "acknowledge"), query_field(query, "results")
+    if acknowledge not in _ACKNOWLEDGE or results not in _RESULTS:
+        return refusals.UNKNOWN_WISH
+    validated = acknowledge == "validated"
+    return Wanted(validated or results == "true", validated)
 
 
 def stored(origin: str | None, results: Sequence[Result] | None = None) -> Answer:

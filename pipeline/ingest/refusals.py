@@ -44,6 +44,9 @@ ORIGIN_NOT_ALLOWED: Final = Refused(403, "origin_not_allowed", "The source of th
 RATE_LIMITED: Final = Refused(429, "rate_limited", "The source sends more events than its rate allows.", RETRY_AFTER_SECONDS)
 TOO_MANY_GUESSES: Final = Refused(429, "too_many_requests", "Too many requests with unknown write keys came from this address.", RETRY_AFTER_SECONDS)
 NOT_A_QUERY: Final = Refused(400, "invalid_query", "The query string holds no event: neither `data` in base64 nor fields.")
+UNKNOWN_WISH: Final = Refused(
+    400, "invalid_query", "The query asks for an answer that there is not: acknowledge takes stored or validated, results takes true or false."
+)
 SOURCE_DISABLED: Final = Refused(403, "source_disabled", "The source of this write key is disabled.")
 WEBHOOK_DISABLED: Final = Refused(403, "source_disabled", "The source of this address is disabled.")
 NO_SECRET: Final = Refused(503, "misconfigured", "No secret of the source is set on this machine; send the delivery again.", RETRY_AFTER_SECONDS)

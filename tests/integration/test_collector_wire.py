@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from base64 import b64encode
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from segment.analytics.client import Client as SegmentClient
 
-from pipeline.app.collector import Checking, Tokens
+from pipeline.app.collector import Checking, Reply, RouteRequest, Routes, Stream, Tokens
 from pipeline.app.processes.options import call_schemas
 from pipeline.ingest.oauth import Client, public_key
 from pipeline.ingest.pixel import IMAGE
@@ -89,6 +90,56 @@ async def test_a_key_may_stand_in_a_header_of_its_own() -> None:
     async with collector(SteeredProducer()) as running:
         assert (await ask(running.port, "POST /v1/page", "x-write-key: demo", body=PAGE)).status == 200
         assert (await ask(running.port, "POST /v1/page", "x-write-key: guess", body=PAGE)).status == 401
+
+
+async def test_head_is_get_without_its_body() -> None:
+    """On every page of the port: status and headers of GET, no byte of a body, and a stream does not begin; another method is 405 with Allow."""
+    began = False
+
+    async def page(_request: RouteRequest) -> Reply:
+        return Reply(200, b"ok\n", "text/plain")
+
+    async def pieces() -> AsyncIterator[bytes]:
+        nonlocal began
+        began = True
+        yield b"data"
+
+    async def stream(_request: RouteRequest) -> Stream:
+        return Stream(pieces())
+
+    routes: Routes = {("GET", "/"): page, ("GET", "/health/live"): page, ("GET", "/events"): stream}
+    async with collector(SteeredProducer(), routes) as running:
+        for path in (b"/", b"/health/live"):
+            head, _, body = (await _head(running.port, path)).partition(b"\r\n\r\n")
+            assert head.startswith(b"http/1.1 200 ")
+            assert b"\r\ncontent-length: 3" in head
+            assert body == b""
+        head = await _head(running.port, b"/events")
+        assert (head.startswith(b"http/1.1 200 "), b"text/event-stream" in head, began) == (True, True, False)
+        async with connection(running.port) as client:
+            answer = await client.ask("POST /health/live", ORIGIN)
+            assert (answer.status, answer.headers["allow"]) == (405, "GET, HEAD")
+            assert (await client.ask("POST /nothing")).status == 404
+
+
+async def _head(port: int, path: bytes) -> bytes:
+    """Ask for a head and give all that comes, in lower case."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"HEAD %s HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n" % path)
+    answer = await reader.read()
+    writer.close()
+    return answer.lower()
+
+
+async def test_a_misspelt_wish_stores_nothing() -> None:
+    """`acknowledge=banana` is 400 with a code, before anything is stored; a pixel's query is its event, whatever it holds."""
+    producer = SteeredProducer()
+    async with collector(producer) as running, connection(running.port) as client:
+        answer = await client.ask("POST /v1/page?acknowledge=banana", AUTHORIZATION, body=PAGE)
+        assert (answer.status, orjson.loads(answer.body)["code"]) == (400, "invalid_query")
+        assert producer.stored == []
+        assert (await client.ask("GET /v1/pixel/page?writeKey=demo&userId=u&results=3")).status == 200
+    assert len(producer.stored) == 1
 
 
 async def test_wrong_methods_name_the_right_one() -> None:

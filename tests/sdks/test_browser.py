@@ -159,6 +159,18 @@ async def test_the_demo_page(site: Site) -> None:
     assert ["group", "identify", "page", "page", "track"] == sorted(event["type"] for event in await site.stored(5))
 
 
+async def test_the_demo_page_commands_nothing(site: Site) -> None:
+    """It has the live page's origin, yet what runs on it can neither read what that page reads nor command a job, nor frame the page to do so."""
+    await site.page.goto(f"{site.address}/demo")
+    await expect(site.page.locator("#state")).to_have_text("analytics.js is loaded.")
+    command = """fetch('/live/jobs.json', {method: 'POST', headers: {'content-type': 'application/json'}, body: '{}'})"""
+    for attempt in ("fetch('/live/setup.json')", command, "fetch('/site/')"):
+        assert "refused" == await site.page.evaluate(f"{attempt}.then(() => 'done', () => 'refused')")
+    assert [] == [url for url in site.asked if "/live/" in url]
+    assert all("Content Security Policy" in problem for problem in site.problems)
+    site.problems.clear()
+
+
 async def test_a_page_with_an_unknown_key(site: Site) -> None:
     """It loads nothing and sends nothing, least of all elsewhere."""
     host = site.address.removeprefix("http://")

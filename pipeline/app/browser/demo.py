@@ -1,7 +1,12 @@
-"""A page that loads the library as a website does, for a first try: on loopback only, like the live page."""
+"""A page that loads the library as a website does, for a first try: on loopback only, like the live page.
+
+It has the live page's origin and runs a library that is not ours. So its policy lets it ask for nothing but the tracking API: neither what the live
+page shows nor what it commands. The live page itself can be neither framed nor held by the page that opened it.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from html import escape
 from pathlib import Path
@@ -13,13 +18,18 @@ from pipeline.app.collector.routes import Handler, Reply, RouteRequest, Routes
 from pipeline.app.live.routes import for_this_machine
 
 _STATIC: Final = Path(__file__).parent / "static"
+_TRACKING: Final = "/v1/"
 _TYPES: Final = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8"}
 _GUARDS: Final = (("x-content-type-options", "nosniff"), ("referrer-policy", "same-origin"), ("cache-control", "no-store"))
 
 
-def _policy(tools: Iterable[str]) -> str:
-    """Write the page's Content-Security-Policy: scripts of this collector alone, nothing inline, requests also to tools in device mode."""
-    asked = " ".join(["'self'", *sorted({f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, tools)})])
+_SOURCE: Final = re.compile(r"[A-Za-z0-9.-]+(:\d+)?")
+"""A host as a policy can name it (Content Security Policy Level 3, host-source): an IPv6 address is none."""
+
+
+def _policy(host: str, tools: Iterable[str]) -> str:
+    """Write the page's Content-Security-Policy: scripts of this collector alone, nothing inline; requests to its tracking API and to tools."""
+    asked = " ".join([f"{host}{_TRACKING}", *sorted({f"{parts.scheme}://{parts.netloc}" for parts in map(urlsplit, tools)})])
     return (
         f"default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src {asked}; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -38,11 +48,14 @@ def demo_routes(write_key: Callable[[], str], served: Served) -> Routes:
     """
     page = (_STATIC / "demo.html").read_text(encoding="utf-8")
 
-    async def demo(_request: RouteRequest) -> Reply:
+    async def demo(request: RouteRequest) -> Reply:
+        host = request.headers.get("host") or ""
+        if not _SOURCE.fullmatch(host):
+            return Reply(307, b"", "text/plain", (*_GUARDS, ("location", f"http://localhost{host[host.find(']') + 1 :]}/demo")))
         key = write_key()
         source = served.source_of(key)
         plugins = served.device_plugins(source.id) if source is not None else ()
-        policy = _policy(value for plugin in plugins for value in plugin.settings.values() if isinstance(value, str) and "://" in value)
+        policy = _policy(host, (value for plugin in plugins for value in plugin.settings.values() if isinstance(value, str) and "://" in value))
         html = page.replace("/WRITE_KEY/", f"/{quote(key, safe='')}/").replace("WRITE_KEY", escape(key))
         return Reply(200, html.encode(), "text/html; charset=utf-8", (*_GUARDS, ("content-security-policy", policy)))
 

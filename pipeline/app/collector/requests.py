@@ -13,7 +13,7 @@ from pipeline.app.collector.counts import Counts
 from pipeline.app.collector.hooks import Hooks
 from pipeline.app.collector.limits import Guesses, SourceRates
 from pipeline.app.collector.outbox import Outbox
-from pipeline.app.collector.routes import Reply, RouteRequest, Routes, Stream, find
+from pipeline.app.collector.routes import Reply, RouteRequest, Routes, Stream, find, methods
 from pipeline.app.collector.tokens import Tokens
 from pipeline.ingest import ENDPOINTS, Accepted, Endpoint, Refused, Request, WriteKeys, answers, collect, crashed, refusals
 from pipeline.ingest.answers import Answer, asked_for
@@ -182,6 +182,8 @@ class Application:
         self._requests += 1
         workspace = self._workspace()
         request = self._request(endpoint, scope, headers, origin, body, workspace)
+        if isinstance(request, Refused):
+            return request
         verdict = self._decide(request, workspace)
         if isinstance(verdict, Refused):
             return (self._guesses.wait(request.ip, now) or verdict) if verdict.status == 401 else verdict
@@ -197,15 +199,19 @@ class Application:
             self._counts.retry(verdict, attempt)
         return verdict
 
-    def _request(self, endpoint: Endpoint, scope: Scope, headers: SentHeaders, origin: str | None, body: bytes, workspace: Workspace) -> Request:
+    def _request(
+        self, endpoint: Endpoint, scope: Scope, headers: SentHeaders, origin: str | None, body: bytes, workspace: Workspace
+    ) -> Request | Refused:
         now_ms = self._clock.now_ms()
         ip = self._client(scope, headers)
         authorization = headers.get("authorization")
         token = NO_TOKEN if self._tokens is None else self._tokens.of_header(authorization, now_ms // 1000)
         results, check = False, None
         query = scope.query_string
-        if query and ("acknowledge" in query or "results" in query):
+        if query and ("acknowledge" in query or "results" in query) and endpoint.takes != "pixel":  # whose query is its event
             wanted = asked_for(query)
+            if isinstance(wanted, Refused):
+                return wanted
             results = wanted.results
             if wanted.validated and self._checking is not None:
                 check = self._checking.check(workspace, now_ms)
@@ -249,7 +255,8 @@ class Application:
         if scope.path.startswith(WEBHOOK_PATH):
             _respond(exchange, await self._delivery(scope, exchange))
             return
-        handler = find(self._routes, scope.method, scope.path)
+        # HEAD is GET without the body (RFC 9110 §9.3.2), which the server leaves out.
+        handler = find(self._routes, "GET" if scope.method == "HEAD" else scope.method, scope.path)
         if handler is None:
             _respond(exchange, self._unserved(scope))
             return
@@ -265,15 +272,19 @@ class Application:
             return
         if isinstance(reply, Reply):
             _respond(exchange, Answer(reply.status, (("content-type", reply.content_type), *reply.headers), reply.body))
+        elif scope.method == "HEAD":
+            await _closed(reply.chunks)
+            _respond(exchange, Answer(200, (("content-type", reply.content_type), *reply.headers), b""))
         else:
             await self._stream(reply, exchange)
 
     def _unserved(self, scope: Scope) -> Answer:
-        """Answer for a path and method that no route serves: a preflight of one that another method serves, else 404."""
+        """Answer for a path and method that no route serves: 405 where another method is served, else 404."""
         origin = scope.headers.get("origin")
-        if scope.method == "OPTIONS" and any(find(self._routes, method, scope.path) for method in ("GET", "POST")):
-            return answers.preflight(origin, scope.headers.get("access-control-request-headers"))
-        return answers.refused(refusals.NOT_FOUND, origin)
+        served = methods(self._routes, scope.path)
+        if not served:
+            return answers.refused(refusals.NOT_FOUND, origin)
+        return answers.refused(refusals.METHOD_NOT_ALLOWED, origin, allow=", ".join(served))
 
     async def _stream(self, stream: Stream, exchange: Exchange) -> None:
         transport = exchange.response_stream(200, [("content-type", stream.content_type), *stream.headers])
@@ -305,9 +316,13 @@ async def _pump(chunks: AsyncIterator[bytes], transport: Transport) -> None:
         async for chunk in chunks:
             await transport.send_bytes(chunk)
     finally:
-        close = getattr(chunks, "aclose", None)
-        if close is not None:
-            await close()
+        await _closed(chunks)
+
+
+async def _closed(chunks: AsyncIterator[bytes]) -> None:
+    close = getattr(chunks, "aclose", None)
+    if close is not None:
+        await close()
 
 
 def _respond(exchange: Exchange, answer: Answer) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from pipeline.ingest.collect import RequestHeaders
@@ -60,7 +60,7 @@ class Stream(NamedTuple):
 Handler = Callable[[RouteRequest], Awaitable[Reply | Stream]]
 Routes = Mapping[tuple[str, str], Handler]
 """Handlers by method and path prefix. The longest prefix that fits wins; one that ends in `/` takes all paths below it, any other
-one its own path only."""
+one, and `/`, its own path only."""
 
 
 def find(routes: Routes, method: str, path: str) -> Handler | None:
@@ -68,7 +68,7 @@ def find(routes: Routes, method: str, path: str) -> Handler | None:
 
     Args:
         routes: The mounted routes.
-        method: HTTP method; a HEAD request is not served.
+        method: HTTP method; HEAD is the caller's to turn into GET.
         path: Path.
 
     Returns:
@@ -77,6 +77,24 @@ def find(routes: Routes, method: str, path: str) -> Handler | None:
     best = ""
     found: Handler | None = None
     for (route_method, prefix), handler in routes.items():
-        if route_method == method and (path == prefix or (prefix.endswith("/") and path.startswith(prefix))) and len(prefix) > len(best):
+        if route_method == method and _fits(prefix, path) and len(prefix) > len(best):
             best, found = prefix, handler
     return found
+
+
+def methods(routes: Routes, path: str) -> Sequence[str]:
+    """List the methods that a path takes.
+
+    Args:
+        routes: The mounted routes.
+        path: Path.
+
+    Returns:
+        Its methods in order, HEAD among them where GET is; none for a path that nothing serves.
+    """
+    served = {method for method, prefix in routes if _fits(prefix, path)}
+    return sorted(served | {"HEAD"} if "GET" in served else served)
+
+
+def _fits(prefix: str, path: str) -> bool:
+    return path == prefix or (prefix.endswith("/") and prefix != "/" and path.startswith(prefix))

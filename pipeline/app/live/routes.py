@@ -90,8 +90,8 @@ def live_routes(feed: LiveFeed, setup: Callable[[], Setup], volumes: Volumes, ex
 
     streams: set[object] = set()
 
-    async def page(request: RouteRequest) -> Reply:
-        return _file(files, "index.html") if request.path == "/" else _NOT_FOUND
+    async def page(_request: RouteRequest) -> Reply:
+        return _file(files, "index.html")
 
     async def static(request: RouteRequest) -> Reply:
         return _file(files, request.path.removeprefix("/live/static/"))

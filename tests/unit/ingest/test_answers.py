@@ -90,9 +90,15 @@ def test_results_say_what_became_of_each_event() -> None:
         ("results=true", True, False),
         ("writeKey=k&acknowledge=validated", True, True),
         ("acknowledge=stored", False, False),
-        ("results=false&acknowledge=later", False, False),
+        ("results=false&acknowledge=", False, False),
     ],
 )
 def test_what_a_client_asks_for(query: str, results: bool, validated: bool) -> None:  # noqa: FBT001 (pytest passes parameters by position)
     """Nothing unless it says so; validated brings results too."""
     assert answers.asked_for(query) == (results, validated)
+
+
+@pytest.mark.parametrize("query", ["acknowledge=banana", "acknowledge=Validated", "results=yes", "results=true&acknowledge=later"])
+def test_what_no_answer_is_is_refused(query: str) -> None:
+    """Whoever misspells a value would otherwise take his events for judged."""
+    assert answers.asked_for(query) == refusals.UNKNOWN_WISH

@@ -39,12 +39,19 @@ async def test_nothing_is_inline(tmp_path: Path) -> None:
 
 
 async def test_what_it_may_ask(tmp_path: Path) -> None:
-    """The collector, and the tools that it sends to itself."""
+    """The tracking API, no other path of the live page's origin, and the tools that it sends to itself."""
     policies = [
         dict((await ask("/demo", tmp_path, workspace=workspace)).headers)["content-security-policy"]
         for workspace in (WORKSPACE, replace(WORKSPACE, destinations={"tool": TOOL}))
     ]
-    assert ["connect-src 'self'", "connect-src 'self' https://tool.example"] == [policy.split("; ")[4] for policy in policies]
+    wanted = ["connect-src localhost:7070/v1/", "connect-src localhost:7070/v1/ https://tool.example"]
+    assert wanted == [policy.split("; ")[4] for policy in policies]
+
+
+async def test_an_address_that_no_policy_can_name(tmp_path: Path) -> None:
+    """By an IPv6 address the page could ask for nothing, so it opens by its name."""
+    reply = await ask("/demo", tmp_path, "[::1]:7070")
+    assert (307, "http://localhost:7070/demo") == (reply.status, dict(reply.headers)["location"])
 
 
 async def test_a_key_cannot_become_markup(tmp_path: Path) -> None:
