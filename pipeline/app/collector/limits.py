@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple, Protocol
 
 from pipeline.ingest import refusals
 from pipeline.ingest.rates import Bucket, default_burst, limited, taken
@@ -16,11 +16,25 @@ GUESSES_AT_ONCE: Final = 100.0
 _ADDRESSES_MOST: Final = 10_000
 
 
-class SourceRates:
-    """The token bucket of each source that declares a rate."""
+class Buckets(Protocol):
+    """Where the bucket of each source is kept: a dictionary, or what several processes share."""
 
-    def __init__(self) -> None:
-        self._buckets: dict[str, Bucket] = {}
+    def get(self, source: str, full: Bucket, /) -> Bucket:
+        """Give a source's bucket, which is full before anyone took from it."""
+
+    def update(self, after: Mapping[str, Bucket], /) -> None:
+        """Keep what is left of some."""
+
+
+class SourceRates:
+    """The token bucket of each source that declares a rate.
+
+    Args:
+        buckets: Where they are kept; in this process unless given.
+    """
+
+    def __init__(self, buckets: Buckets | None = None) -> None:
+        self._buckets: Buckets = {} if buckets is None else buckets
         self._workspace: Workspace | None = None
         self._declared = False
 
@@ -56,9 +70,14 @@ class SourceRates:
 
 
 class Guesses:
-    """The token bucket of each address that has sent an unknown write key."""
+    """The token bucket of each address that has sent an unknown write key.
 
-    def __init__(self) -> None:
+    Args:
+        workers: Among how many processes what an address may guess is divided.
+    """
+
+    def __init__(self, workers: int = 1) -> None:
+        self._rate, self._burst = GUESSES_A_SECOND / workers, max(1.0, GUESSES_AT_ONCE / workers)
         self._buckets: dict[str, Bucket] = {}
 
     def wait(self, ip: str, now: float) -> Refused | None:
@@ -71,8 +90,20 @@ class Guesses:
         Returns:
             The refusal that is answered in place of 401 where there were too many.
         """
-        bucket, seconds = taken(self._buckets.pop(ip, Bucket(GUESSES_AT_ONCE, now)), GUESSES_A_SECOND, GUESSES_AT_ONCE, now, 1)
+        bucket, seconds = taken(self._buckets.pop(ip, Bucket(self._burst, now)), self._rate, self._burst, now, 1)
         self._buckets[ip] = bucket  # at the end: the oldest goes when there are too many
         if len(self._buckets) > _ADDRESSES_MOST:
             del self._buckets[next(iter(self._buckets))]
         return limited(refusals.TOO_MANY_GUESSES, seconds) if seconds else None
+
+
+class Limits(NamedTuple):
+    """The bounds of who sends how much.
+
+    Attributes:
+        rates: Of the sources.
+        guesses: Of the addresses that guess write keys.
+    """
+
+    rates: SourceRates
+    guesses: Guesses

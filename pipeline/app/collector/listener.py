@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import resource
 import socket
+from collections.abc import Iterator
 from typing import Final
 
 BACKLOG: Final = 4096
@@ -25,12 +26,14 @@ class PortTaken(Exception):
     """The address cannot be listened on."""
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
     """Open the listening socket; by hand, because granian's own would share a port with another process that has it.
 
     Args:
         host: Address.
         port: Port, or 0 for any free one.
+        shared: Whether other processes of the same user may listen there too, each on a socket of its own. Linux spreads the connections over
+            those sockets by a hash of both addresses (socket(7), SO_REUSEPORT), whichever process is idle.
 
     Returns:
         The socket, which listens.
@@ -38,22 +41,61 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         PortTaken: The address cannot be listened on.
     """
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, kind, protocol)
+    with _telling(host, port):
+        listener = _bound(host, port, shared=shared)
         try:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; every connection inherits it (tcp(7))
-                listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
-            listener.bind(address)
             listener.listen(BACKLOG)
-            listener.settimeout(0)
         except OSError:
             listener.close()
             raise
+    listener.settimeout(0)
+    return listener
+
+
+def reserve(host: str, port: int) -> socket.socket:
+    """Keep an address for processes that share it: as long as the socket is open, no one else gets it. It takes no connections itself.
+
+    Args:
+        host: Address.
+        port: Port, or 0 for any free one.
+
+    Returns:
+        The socket, which does not listen.
+
+    Raises:
+        PortTaken: Somebody listens there, alone or not.
+    """
+    with listen(host, port) as alone:
+        found = alone.getsockname()[1]
+    with _telling(host, found):
+        kept = _bound(host, found, shared=True)
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)  # or one with it may listen here until a worker does
+        return kept
+
+
+@contextlib.contextmanager
+def _telling(host: str, port: int) -> Iterator[None]:
+    """Say of what the system refuses that the address cannot be listened on."""
+    try:
+        yield
     except OSError as error:
         raise PortTaken(f"Cannot listen on {host}:{port}: {error.strerror or error}. Stop what listens there, or choose another port.") from error
-    return listener
+
+
+def _bound(host: str, port: int, *, shared: bool) -> socket.socket:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; every connection inherits it (tcp(7))
+            bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_SECONDS * 1000)
+        bound.bind(address)
+    except OSError:
+        bound.close()
+        raise
+    return bound
 
 
 def most_connections() -> int:

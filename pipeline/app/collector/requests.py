@@ -11,7 +11,7 @@ from pipeline.app.collector.bodies import Bodies, Incoming
 from pipeline.app.collector.checking import Checking
 from pipeline.app.collector.counts import Counts
 from pipeline.app.collector.hooks import Hooks
-from pipeline.app.collector.limits import Guesses, SourceRates
+from pipeline.app.collector.limits import Guesses, Limits, SourceRates
 from pipeline.app.collector.outbox import Outbox
 from pipeline.app.collector.routes import Reply, RouteRequest, Routes, Stream, find, methods
 from pipeline.app.collector.tokens import Tokens
@@ -96,6 +96,7 @@ class Application:
         checking: Runs validate for clients that ask for it, where it is at hand.
         trusted_proxies: Networks of the proxies whose X-Forwarded-For is believed.
         hook: Gives the webhook source with an id as it is now, or None.
+        limits: The bounds of who sends how much; this process's own unless given.
 
     Attributes:
         bodies: Reads bodies; the caller has it end those that are late.
@@ -115,6 +116,7 @@ class Application:
         checking: Checking | None = None,
         trusted_proxies: Sequence[Network] = (),
         hook: Callable[[str], Hook | None] = lambda _source: None,
+        limits: Limits | None = None,
     ) -> None:
         self._outbox = outbox
         self._counts = counts
@@ -127,8 +129,7 @@ class Application:
         self._checking = checking
         self._trusted_proxies = tuple(trusted_proxies)
         self._requests = 0
-        self._rates = SourceRates()
-        self._guesses = Guesses()
+        self._rates, self._guesses = Limits(SourceRates(), Guesses()) if limits is None else limits
         self._streams: set[asyncio.Task[None]] = set()
         self._hooks = Hooks(hook=hook, workspace=workspace, outbox=outbox, counts=counts, rates=self._rates, guesses=self._guesses)
         self.bodies = Bodies(outbox, clock)

@@ -19,6 +19,7 @@ from pipeline.app.collector.listener import BACKLOG, HEAD_BYTES, HEAD_SECONDS, l
 from pipeline.app.collector.outbox import Outbox
 from pipeline.app.collector.requests import Application
 from pipeline.app.collector.routes import Routes
+from pipeline.app.collector.shared import Shared
 from pipeline.app.collector.tokens import Tokens
 from pipeline.app.settings import is_loopback
 from pipeline.ingest import WriteKeys
@@ -58,6 +59,7 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
     hook: Callable[[str], Hook | None] = lambda _source: None,
     listening: Callable[[int], None] | None = None,
     troubled: Callable[[str], None] = lambda _trouble: None,
+    shared: Shared | None = None,
 ) -> None:
     """Take events over HTTP until told to stop; then finish the requests under way, store what they brought, and return.
 
@@ -77,6 +79,7 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
         hook: Gives the webhook source with an id as it is now, or None; asked for each delivery.
         listening: Told the port once connections are accepted.
         troubled: Told again and again why events are not taken now; an empty text where they are.
+        shared: What this process shares with others behind the same port, where there are any.
 
     Raises:
         DemoKeyExposed: `host` is open to other machines while a source has the write key `demo` (design: one machine). A later
@@ -86,7 +89,7 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
     if not is_loopback(host):
         _refuse_demo_key(host, keys())
         keys = _WithoutDemoKey(keys)
-    listener = listen(host, port)
+    listener = listen(host, port, shared=shared is not None)
     bound_port = listener.getsockname()[1]
     outbox = Outbox(producer, clock)
     counts = Counts(metrics)
@@ -102,6 +105,7 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
         checking=checking,
         trusted_proxies=trusted_proxies,
         hook=hook,
+        limits=None if shared is None else shared.limits(),
     )
     server = _EmbeddedServer(application, host, bound_port, listener)
     serving = asyncio.create_task(server.serve())

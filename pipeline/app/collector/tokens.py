@@ -15,18 +15,44 @@ _REMEMBERED_MOST: Final = 10_000
 _REPLAYED: Final = Denied(400, "invalid_request", "An assertion with this jti was used before")
 
 
+class Assertions:
+    """The assertions that this process has taken, each of which works once."""
+
+    def __init__(self) -> None:
+        self._used: dict[bytes, int] = {}
+
+    def claim(self, mark: bytes, until: int, now: int) -> bool:
+        """Take an assertion, unless it was taken before.
+
+        Args:
+            mark: Digest of the client's id and the assertion's.
+            until: When it can no longer be taken for one that is alive, seconds since the epoch.
+            now: The time, seconds since the epoch.
+
+        Returns:
+            Whether it was still to be had.
+        """
+        if self._used.get(mark, 0) > now:
+            return False
+        self._used[mark] = until
+        if len(self._used) > _REMEMBERED_MOST:
+            self._used = {one: ends for one, ends in self._used.items() if ends > now}
+        return True
+
+
 class Tokens:
     """Issues and reads access tokens.
 
     Args:
         clients: Gives the clients by id as they are now.
         secret: What signs tokens; the same in every collector that shall accept them.
+        assertions: Those that were used; this process's own unless given.
     """
 
-    def __init__(self, clients: Callable[[], Mapping[str, Client]], secret: bytes) -> None:
+    def __init__(self, clients: Callable[[], Mapping[str, Client]], secret: bytes, assertions: Assertions | None = None) -> None:
         self._clients = clients
         self._secret = secret
-        self._used: dict[bytes, int] = {}
+        self._assertions = Assertions() if assertions is None else assertions
         self._verified: dict[bytes, Token] = {}
         self._verified_by: Mapping[str, Client] = {}
 
@@ -46,11 +72,8 @@ class Tokens:
         if isinstance(grant, Denied):
             return oauth.denied(grant)
         mark = sha256(f"{grant.client}\n{grant.assertion}".encode()).digest()
-        if self._used.get(mark, 0) > now:
+        if not self._assertions.claim(mark, grant.expires + 60, now):
             return oauth.denied(_REPLAYED)
-        self._used[mark] = grant.expires + 60  # as long as it might be taken for one that is still alive
-        if len(self._used) > _REMEMBERED_MOST:
-            self._used = {one: until for one, until in self._used.items() if until > now}
         client = clients[grant.client]
         return oauth.granted(oauth.token_for(grant, client, self._secret, now), client)
 
