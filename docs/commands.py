@@ -21,7 +21,7 @@ def commands_page() -> str:
     text += "Every command exits with 0 when it did what was asked, 1 when it could not, 2 for wrong use.\n"
     for path, command in _commands(typer.main.get_command(build()), "headrace"):
         text += f"\n## {path}\n\n```text\n{_usage(path, command)}\n```\n\n{_plain(command.help)}\n"
-        rows = [_row(one) for one in command.params if one.name != "help"]
+        rows = [_row(one) for one in command.params if one.name != "help" and not getattr(one, "hidden", False)]
         if rows:
             text += "\n| option | what it is |\n| --- | --- |\n" + "".join(rows)
         examples = [line.strip() for line in _plain(command.epilog).splitlines()[1:] if line.strip()]

@@ -73,6 +73,7 @@ _METRICS: Final = (
     Metric("headrace_transaction_seconds", "histogram", ("processor",), "From the first record taken to the commit.", _SECONDS),
     Metric("headrace_batch_records", "histogram", ("processor",), "Records in one transaction.", (1, 10, 50, 100, 500, 1000, 5000, 10_000)),
     Metric("headrace_end_to_end_seconds", "histogram", ("processor",), "From the collector's received_at to the commit here.", _SECONDS),
+    Metric("headrace_worker_up", "gauge", ("worker",), "1 while a worker of `headrace run collector --workers` answers."),
     Metric("headrace_lag_records", "gauge", ("processor",), "Records of the input that no worker has taken yet."),
     Metric("headrace_deliveries_total", "counter", ("destination", "status"), "Delivery attempts by HTTP status; 0 is a network error."),
     Metric("headrace_delivery_seconds", "histogram", ("destination",), "Latency of delivery attempts.", _SECONDS),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -27,7 +28,7 @@ def register(app: typer.Typer) -> None:
         epilog=examples(
             "headrace run validate --topology default --bootstrap kafka:9092 --prefix shop --host 0.0.0.0 --port 9100",
             "headrace run translate --bootstrap kafka:9092 --prefix shop",
-            "headrace run collector --bootstrap kafka:9092 --prefix shop --host 0.0.0.0 --port 7070",
+            "headrace run collector --bootstrap kafka:9092 --prefix shop --host 0.0.0.0 --port 7070 --workers 4",
         ),
     )(run)
 
@@ -54,6 +55,10 @@ def run(  # noqa: PLR0913, PLR0917 (typer makes an option of each argument)
     ] = 0,
     home: Annotated[str, typer.Option("--home", metavar="DIR", help="Folder of local state. Default: HEADRACE_HOME.", show_default=False)] = "",
     time_scale: Annotated[float, typer.Option("--time-scale", metavar="FACTOR", help="Factor of all retry delays, for demonstrations.")] = 1.0,
+    workers: Annotated[
+        int, typer.Option("--workers", metavar="N", min=1, max=64, help="Processes of the collector behind its port; one for each core is enough.")
+    ] = 1,
+    worker: Annotated[str, typer.Option("--worker", hidden=True)] = "",
 ) -> None:
     """Run one process: processors of a topology, or the collector.
 
@@ -66,7 +71,13 @@ def run(  # noqa: PLR0913, PLR0917 (typer makes an option of each argument)
         if names == ["receiver"]:
             _receiver(folder, port)
             return
-        _run(_options(settings, bootstrap, prefix, topology, folder, host, port, time_scale), names, name)
+        options = _options(settings, bootstrap, prefix, topology, folder, host, port, time_scale)
+        if names == ["collector"]:
+            _collector(options, topology, workers, worker)
+        elif workers > 1:
+            raise CommandError("only the collector has workers", "start a processor several times instead: they share its partitions", status=2)
+        else:
+            _run(options, names, name)
     except OSError as error:
         if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL):
             raise
@@ -74,9 +85,7 @@ def run(  # noqa: PLR0913, PLR0917 (typer makes an option of each argument)
 
 
 def _run(options: ProcessOptions, names: list[str], name: str) -> None:
-    if names == ["collector"]:
-        _collector(options)
-    elif names == ["monitor"]:
+    if names == ["monitor"]:
         from pipeline.app.monitor.run import MonitorUnavailable, run_monitor  # noqa: PLC0415 (the same)
 
         try:
@@ -87,13 +96,19 @@ def _run(options: ProcessOptions, names: list[str], name: str) -> None:
         _processors(options, names, name)
 
 
-def _collector(options: ProcessOptions) -> None:
+def _collector(options: ProcessOptions, topology: str, workers: int, worker: str) -> None:
     from pipeline.app.collector import DemoKeyExposed, PortTaken  # noqa: PLC0415 (each process loads only what it runs)
     from pipeline.app.processes.collect import collect  # noqa: PLC0415 (the same)
+    from pipeline.app.processes.workers import Worker, WorkersUnavailable, run_workers  # noqa: PLC0415 (the same)
 
     try:
-        collect(options)
-    except (DemoKeyExposed, PortTaken) as error:
+        if workers == 1:
+            collect(options, Worker.read(worker) if worker else None)
+            return
+        told = ["run", "collector", "--bootstrap", options.bootstrap, "--prefix", options.prefix, "--topology", topology, "--host", options.host]
+        told += ["--home", str(options.home), "--time-scale", str(options.time_scale)]
+        run_workers(options, workers, told, os.environ, say_plain)  # noqa: TID251 (the workers get what this one has)
+    except (DemoKeyExposed, PortTaken, WorkersUnavailable) as error:
         raise CommandError(str(error)) from error
 
 

@@ -24,6 +24,7 @@ from pipeline.app.processes.replays import command_job, job_lines
 from pipeline.app.processes.run_file import Run, read_run
 from pipeline.app.processes.volumes import volume_lines
 from pipeline.app.processes.work import until_stopped
+from pipeline.app.processes.workers import Said, Worker, metrics_of, trouble_of
 from pipeline.app.settings import read_schema
 from pipeline.explain import as_data
 from pipeline.model.topics import topic_name
@@ -39,17 +40,18 @@ EXPLAIN_SECONDS: Final = 20.0
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
-def collect(options: ProcessOptions) -> None:
+def collect(options: ProcessOptions, worker: Worker | None = None) -> None:
     """Take events over HTTP until told to stop (SIGTERM, SIGINT).
 
     On loopback the live page is served too, and `/health/ready` speaks for the whole local run where there is one.
 
     Args:
         options: How the process finds its work; its port is the collector's.
+        worker: What it is told where it is one of several behind that port.
     """
     prepare_process()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_Collecting(options).run())
+        runner.run(_Collecting(options, worker).run())
 
 
 async def _while_it_works(task: asyncio.Task[None]) -> None:
@@ -60,8 +62,9 @@ async def _while_it_works(task: asyncio.Task[None]) -> None:
 class _Collecting:
     """The parts of the process."""
 
-    def __init__(self, options: ProcessOptions) -> None:
+    def __init__(self, options: ProcessOptions, worker: Worker | None) -> None:
         self._options = options
+        self._worker = worker
         self._broker = KafkaBroker(options.bootstrap, "headrace-collector")
         self._metrics, self._clock = PrometheusMetrics(), SystemClock()
         self._configuration = Configuration(self._broker, options.prefix, read_schema("workspace"))
@@ -80,13 +83,15 @@ class _Collecting:
         feed = LiveFeed(
             self._broker, self._options.prefix, self._options.topology, workspace=self._workspace, clock=self._clock, processes=self._processes()
         )
+        shared = None if self._worker is None else self._worker.shared
+        telling = None if self._worker is None else await self._worker.tell(lambda: Said(self._trouble, self._metrics.text().decode()))
         serving = serve_collector(
             host=self._options.host,
             port=self._options.port,
             producer=producer,
             workspace=self._workspace,
             keys=lambda: self._admission.keys,
-            tokens=Tokens(lambda: self._admission.clients, self._admission.token_secret()),
+            tokens=Tokens(lambda: self._admission.clients, self._admission.token_secret(), None if shared is None else shared.assertions()),
             checking=Checking(judges(self._options).call_schemas),
             trusted_proxies=self._options.trusted_proxies,
             hook=self._admission.hook,
@@ -95,6 +100,7 @@ class _Collecting:
             routes=self._routes(feed),
             stop=stop,
             troubled=self._note_trouble,
+            shared=shared,
         )
         try:
             turns = LoopTurns(self._clock, self._metrics, process="collector")
@@ -102,9 +108,14 @@ class _Collecting:
         finally:
             following.cancel()
             await producer.stop()
+            if telling is not None:
+                telling.close()
 
     def _note_trouble(self, trouble: str) -> None:
         self._trouble = trouble
+
+    async def _all_trouble(self) -> str:
+        return self._trouble if self._worker is None else trouble_of(await self._worker.ask())
 
     def _known_keys(self) -> Mapping[str, str]:
         """Give the keys that this listener knows: off loopback, the demo's is none of them."""
@@ -127,11 +138,12 @@ class _Collecting:
 
         async def ready(_request: RouteRequest) -> Reply:
             run = self._local_run()
-            trouble = self._trouble or ("" if run is None or run.ready else "not ready")
+            trouble = await self._all_trouble() or ("" if run is None or run.ready else "not ready")
             return Reply(503, f"{trouble}\n".encode(), "text/plain") if trouble else Reply(200, b"ok\n", "text/plain")
 
         async def exposition(_request: RouteRequest) -> Reply:
-            return Reply(200, self._metrics.text(), "text/plain; version=0.0.4; charset=utf-8")
+            text = self._metrics.text() if self._worker is None else metrics_of(await self._worker.ask())
+            return Reply(200, text, "text/plain; version=0.0.4; charset=utf-8")
 
         library = AnalyticsLibrary(self._options.home, self._clock)
         served = Served(self._workspace, self._known_keys, library, read_plugins(), self._resolve)

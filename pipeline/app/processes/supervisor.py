@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -42,23 +42,31 @@ class Child:
     deaths: int = 0
     watch: asyncio.Task[None] | None = field(default=None, repr=False)
 
+    @property
+    def lives(self) -> bool:
+        """Whether the process runs."""
+        return self.process is not None and self.process.returncode is None
+
 
 class Supervisor:
     """Keeps processes alive.
 
     Args:
-        logs: Folder of the logs.
+        logs: Folder of the logs; None where the processes log to where this one does.
         environment: Environment of the processes.
         say: Says that one died and was started again.
+        stop_seconds: How long a process has to end once it is asked to.
     """
 
-    def __init__(self, logs: Path, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
+    def __init__(self, logs: Path | None, environment: Mapping[str, str], say: Callable[[str], None], stop_seconds: float = STOP_SECONDS) -> None:
         self._logs = logs
+        self._stop_seconds = stop_seconds
         self.environment = dict(environment)
         self._say = say
         self._stopping = False
         self.children: dict[str, Child] = {}
-        logs.mkdir(parents=True, exist_ok=True)
+        if logs is not None:
+            logs.mkdir(parents=True, exist_ok=True)
 
     async def start(self, name: str, arguments: Sequence[str], port: int, ready_path: str) -> None:
         """Start a process and keep it alive.
@@ -74,7 +82,7 @@ class Supervisor:
         child.watch = asyncio.create_task(self._keep(child), name=f"watch {name}")
 
     async def _spawn(self, child: Child) -> None:
-        with (self._logs / f"{child.name}.log").open("ab") as log:
+        with (self._logs / f"{child.name}.log").open("ab") if self._logs is not None else nullcontext() as log:
             child.process = await asyncio.create_subprocess_exec(
                 *tethered([sys.executable, "-m", "pipeline.app.cli", *child.arguments], os.getpid()),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -104,7 +112,8 @@ class Supervisor:
     async def _back_off(self, child: Child, what: str) -> None:
         wait = RESTART_SECONDS[min(child.deaths, len(RESTART_SECONDS) - 1)]
         child.deaths += 1
-        self._say(f"{child.name} {what}; starting it again in {wait:g} s (log: {self._logs / child.name}.log)")
+        log = f" (log: {self._logs / child.name}.log)" if self._logs is not None else ""
+        self._say(f"{child.name} {what}; starting it again in {wait:g} s{log}")
         await asyncio.sleep(wait)
 
     async def stop(self, order: Sequence[Sequence[str]]) -> None:
@@ -127,7 +136,7 @@ class Supervisor:
         with suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         try:
-            async with asyncio.timeout(STOP_SECONDS):
+            async with asyncio.timeout(self._stop_seconds):
                 await process.wait()
         except TimeoutError:
             with suppress(ProcessLookupError):
