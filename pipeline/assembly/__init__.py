@@ -5,9 +5,9 @@ Comes in: what the topology and the workspace declare, and the ports. Goes out: 
 
 from __future__ import annotations
 
-from pipeline.assembly.anew import translate_anew
+from pipeline.assembly.anew import map_anew, translate_anew
 from pipeline.assembly.hosts import HostMaker, Outside
 from pipeline.assembly.replay import replay_plan
 from pipeline.assembly.steps import Judges, build_steps, disabled_keys, write_keys
 
-__all__ = ["HostMaker", "Judges", "Outside", "build_steps", "disabled_keys", "replay_plan", "translate_anew", "write_keys"]
+__all__ = ["HostMaker", "Judges", "Outside", "build_steps", "disabled_keys", "map_anew", "replay_plan", "translate_anew", "write_keys"]

@@ -44,8 +44,8 @@ def way_back(letter: Letter, topology: Topology, workspace: Workspace) -> Way | 
     """Decide where a letter goes.
 
     A letter of the steps up to filter goes to the topic that it was read from, one of translate or of a lake to theirs, for its one
-    destination alone, and one of deliver to the destination's requests. What the collector refused goes to `raw`; the delivery of a webhook
-    stays, since it is no event, and perhaps nobody has vouched for it.
+    destination alone, and one of deliver to the destination's requests. What the collector refused goes to `raw`; so do the events of a webhook's
+    delivery, which the caller makes of it, but not those of one that nobody has vouched for.
 
     Args:
         letter: The letter.
@@ -70,8 +70,8 @@ def way_back(letter: Letter, topology: Topology, workspace: Workspace) -> Way | 
 
 
 def _collected(letter: Letter) -> Way | Stays:
-    if names.WEBHOOK in letter.headers:
-        return Stays("it is a delivery of a webhook and no event: have its sender send it again")
+    if names.WEBHOOK in letter.headers and names.WEBHOOK_HEADERS not in letter.headers:
+        return Stays("it is a delivery of a webhook that no secret vouched for: have its sender send it again")
     return _way(letter, "raw")
 
 

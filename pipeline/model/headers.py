@@ -64,6 +64,8 @@ DEAD_DESTINATION: Final = "dead_destination"
 DEAD_CONFIG: Final = "dead_config"
 WEBHOOK: Final = "webhook"
 """On what the collector did not take of a webhook source: the preset. Its value is the sender's delivery, not an event."""
+WEBHOOK_HEADERS: Final = "webhook_headers"
+"""Beside it where a secret of the source vouches for the delivery: its HTTP headers as a JSON object, without those that prove who sent it."""
 
 # On a record that was taken out of dead letters.
 REDRIVEN: Final = "redriven"

@@ -21,7 +21,10 @@ from pipeline.runtime.translated_anew import TranslateAnew, read_events
 BATCH_LETTERS: Final = 1_000
 BATCH_BYTES: Final = 4 * 1024 * 1024
 
-How = Literal["judged anew", "translated anew", "as sent", "discarded"]
+How = Literal["judged anew", "mapped anew", "translated anew", "as sent", "discarded"]
+
+MapAnew = Callable[[Letter], Sequence[Output] | str]
+"""Makes events of a webhook's delivery by today's mappings; gives records for `raw`, or why there are none."""
 
 
 class Line(NamedTuple):
@@ -60,12 +63,14 @@ class InForce(NamedTuple):
         workspace: The configuration in force.
         unchanged_since: Since which version each destination has been declared as it is.
         translate: Translates an event anew.
+        map_delivery: Makes events of a webhook's delivery.
     """
 
     topology: Topology
     workspace: Workspace
     unchanged_since: Mapping[str, int]
     translate: TranslateAnew
+    map_delivery: MapAnew
 
 
 class Summary:
@@ -214,19 +219,20 @@ class Redriver:
         done: list[Letter] = []
         tally = Tally()
         for letter in letters:
-            way, how = self._way(letter, events)
+            ways, how = self._ways(letter, events)
             about = letter.stage, letter.reason, letter.destination
-            if isinstance(way, Stays):
-                summary.lines[Line(*about, why=way.why)] += 1
+            if isinstance(ways, Stays):
+                summary.lines[Line(*about, why=ways.why)] += 1
                 continue
+            way = ways[0]
             line = Line(*about, way.topic, how)
             summary.lines[line] += 1
             if how == "translated anew" and line not in summary.changes:
                 summary.changes[line] = Change(letter.place, letter.record.value or b"", way.value or b"")
-            outputs.append(Output(topic_name(self._prefix, way.topic), way.key, way.value, way.headers))
+            outputs += [Output(topic_name(self._prefix, one.topic), one.key, one.value, one.headers) for one in ways]
             done.append(letter)
             tally.rows[Row(self._source(letter), "", "", "passed", "", letter.destination)] += 1
-            tally.lanes[way.topic] += 1
+            tally.lanes[way.topic] += len(ways)
         return outputs, done, tally
 
     def _discarded(self, letters: Sequence[Letter], summary: Summary) -> tuple[list[Output], list[Letter], Tally]:
@@ -239,15 +245,23 @@ class Redriver:
     def _source(self, letter: Letter) -> str:
         return letter.source if letter.source in self._in_force.workspace.sources else ""
 
-    def _way(self, letter: Letter, events: Mapping[str, Record]) -> tuple[Way | Stays, How]:
+    def _ways(self, letter: Letter, events: Mapping[str, Record]) -> tuple[Sequence[Way] | Stays, How]:
+        """Decide where a letter goes: at least one way, where it does not stay."""
         way = way_back(letter, self._in_force.topology, self._in_force.workspace)
-        if letter.stage != "deliver":
+        if isinstance(way, Stays):
             return way, "judged anew"
-        if isinstance(way, Way) and not self._as_sent:
+        if letter.stage == "ingest" and names.WEBHOOK in letter.headers:
+            made = self._in_force.map_delivery(letter)
+            if isinstance(made, str):
+                return Stays(made), "mapped anew"
+            return [Way(way.topic, one.key, one.value, (*one.headers, *history(letter))) for one in made], "mapped anew"
+        if letter.stage != "deliver":
+            return [way], "judged anew"
+        if not self._as_sent:
             anew = self._translated(letter, way, events)
             if anew is not way:
-                return anew, "translated anew"
-        return way, "as sent"
+                return (anew if isinstance(anew, Stays) else [anew]), "translated anew"
+        return [way], "as sent"
 
     def _translated(self, letter: Letter, way: Way, events: Mapping[str, Record]) -> Way | Stays:
         """Translate a request anew; gives the way as it was where that changes nothing."""

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from pipeline.app.cli.audit import Range, examine
-from pipeline.assembly import translate_anew
+from pipeline.assembly import map_anew, translate_anew
 from pipeline.dead_letters import Choice
 from pipeline.declaration import config_records
 from pipeline.model.outcomes import Dead, Outcome
@@ -235,7 +235,7 @@ class _FaultyTransactions:
 async def redrive(broker: KafkaBroker, prefix: str) -> Summary:
     """Redrive everything that is open."""
     workspace = replace(Workspace(prefix), version=1)
-    return await Redriver(broker, InForce(TOPOLOGY, workspace, {}, translate_anew(workspace)), SystemClock()).redrive(Choice())
+    return await Redriver(broker, InForce(TOPOLOGY, workspace, {}, translate_anew(workspace), map_anew(workspace)), SystemClock()).redrive(Choice())
 
 
 async def all_dead(cluster: KafkaBroker, prefix: str) -> list[Record]:

@@ -10,7 +10,7 @@ import typer
 from pipeline.app.cli.cluster import read_config_history
 from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.times import TIME_FORMS, time_ms
-from pipeline.assembly import translate_anew
+from pipeline.assembly import map_anew, translate_anew
 from pipeline.dead_letters import Choice, parse_place
 from pipeline.declaration import did_you_mean
 from pipeline.model.reasons import REASONS
@@ -86,4 +86,4 @@ async def read_in_force(broker: Broker, prefix: str, topology: Topology) -> InFo
     fold, history = await read_config_history(broker, prefix)
     if fold.workspace is None:
         return None
-    return InForce(topology, fold.workspace, history.since, translate_anew(fold.workspace))
+    return InForce(topology, fold.workspace, history.since, translate_anew(fold.workspace), map_anew(fold.workspace))

@@ -6,7 +6,7 @@ but makes no event, for `dead.ingest`), or `Unproved`: the refusal and the dead 
 Reasons of its dead letters: `invalid_signature`, `delivery_too_old`, `invalid_json`, `mapping_failed`, and those of the collector's own judgement.
 """
 
-from pipeline.ingest.webhook.delivery import Hook, Unproved, collect_delivery, make_hook
+from pipeline.ingest.webhook.delivery import Hook, Unproved, collect_delivery, kept_headers, make_hook, map_anew
 from pipeline.ingest.webhook.signature import signing_key
 
-__all__ = ["Hook", "Unproved", "collect_delivery", "make_hook", "signing_key"]
+__all__ = ["Hook", "Unproved", "collect_delivery", "kept_headers", "make_hook", "map_anew", "signing_key"]

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 from urllib.parse import parse_qs
 
+import orjson
+
 from pipeline.ingest import refusals
 from pipeline.ingest.body import parsed, plain
 from pipeline.ingest.collect import Accepted
@@ -25,6 +27,8 @@ from pipeline.sources import SourcePreset
 
 UNPROVED_BYTES: Final = 64 * 1024
 """How much is kept of a body that no secret vouches for: anyone can send one."""
+_KEPT_BYTES: Final = 4 * 1024
+_CREDENTIALS: Final = ("api-key", "apikey", "auth", "cookie", "password", "secret", "signature", "token")
 _FORM: Final = "application/x-www-form-urlencoded"
 
 
@@ -117,8 +121,54 @@ def collect_delivery(delivery: Delivery, hook: Hook, workspace: Workspace) -> Ac
     if not isinstance(taken, Fault):
         return taken
     # A sender that is refused would send it again for days, and no better: it is kept, and taken.
-    letter = _letter(delivery.body, taken, hook, delivery.received_at, workspace)
+    letter = _letter(delivery.body, taken, hook, delivery.received_at, workspace, _kept(delivery.headers, hook.signature))
     return Accepted([letter], len(letter.value or b""), {(source.id, "dead"): 1})
+
+
+def map_anew(letter: Delivery, hook: Hook, workspace: Workspace) -> list[Output] | str:
+    """Make events of a delivery that was proved when it came, and lay in dead letters since.
+
+    Args:
+        letter: The delivery, with the headers that were kept of it.
+        hook: Its source, as it is declared now; its keys are not asked.
+        workspace: The workspace.
+
+    Returns:
+        Records for `raw`, or why there are none, for a person.
+    """
+    source = workspace.sources.get(hook.source)
+    if source is None or not source.enabled:
+        return f"the source {hook.source} is {'disabled' if source else 'declared no more'}"
+    made = _proved(letter, hook, source, workspace)
+    return made.outputs if isinstance(made, Accepted) else f"no event can be made of it still: {made.message}"
+
+
+def kept_headers(text: bytes) -> dict[str, str] | None:
+    """Read the headers that a dead letter keeps of its delivery.
+
+    Args:
+        text: Value of the letter's header `webhook_headers`; any client may write one.
+
+    Returns:
+        Values by lower-case name, or None where they are none.
+    """
+    try:
+        found = orjson.loads(text)
+    except ValueError:
+        return None
+    return {name: value for name, value in found.items() if isinstance(value, str)} if isinstance(found, dict) else None
+
+
+def _kept(headers: Mapping[str, str], signature: Signature) -> bytes:
+    """Write the headers that mappings may ask for once more; what may be a credential is left out, and what is beyond all measure."""
+    kept: dict[str, str] = {}
+    room = _KEPT_BYTES
+    for name, value in headers.items():
+        size = len(name) + len(value)
+        if size <= room and name != signature.header and not any(word in name for word in _CREDENTIALS):
+            kept[name] = value.encode("utf-8", "replace").decode()
+            room -= size
+    return orjson.dumps(kept)
 
 
 def _proved(delivery: Delivery, hook: Hook, source: Source, workspace: Workspace) -> Accepted | Refused | Fault:
@@ -159,11 +209,13 @@ def _json_of(text: bytes, hook: Hook, headers: Mapping[str, str]) -> bytes:
     return str(fields.get(hook.form_field, [""])[0]).encode("utf-8", "replace")
 
 
-def _letter(value: bytes, fault: Fault, hook: Hook, received_at: int, workspace: Workspace) -> Output:
-    origin = (
+def _letter(value: bytes, fault: Fault, hook: Hook, received_at: int, workspace: Workspace, headers: bytes | None = None) -> Output:
+    origin: tuple[tuple[str, bytes], ...] = (
         (names.SOURCE, hook.source.encode()),
         (names.RECEIVED_AT, b"%d" % received_at),
         (names.CONFIG, b"%d" % workspace.version),
         (names.WEBHOOK, hook.preset.encode()),
     )
+    if headers is not None:
+        origin += ((names.WEBHOOK_HEADERS, headers),)
     return dead_letter(value, None, fault, origin, received_at, workspace)

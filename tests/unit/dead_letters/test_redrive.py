@@ -91,12 +91,15 @@ def test_what_nobody_would_take_stays(stage: str, headers: dict[str, str], why: 
     assert why in found.why
 
 
-def test_the_delivery_of_a_webhook_stays() -> None:
-    """It is no event, and one that nobody vouched for must not become one by being sent again."""
-    for reason in ("invalid_signature", "mapping_failed"):
-        found = way("ingest", {"source": "billing", "webhook": "stripe", "dead_reason": reason})
-        assert isinstance(found, Stays)
-        assert "have its sender send it again" in found.why
+def test_the_delivery_of_a_webhook() -> None:
+    """It is no event: one that nobody vouched for must not become one by being sent again; of one that was proved events are made for `raw`."""
+    unproved = {"source": "billing", "webhook": "stripe", "dead_reason": "invalid_signature"}
+    found = way("ingest", unproved)
+    assert isinstance(found, Stays)
+    assert "have its sender send it again" in found.why
+    proved = way("ingest", {**unproved, "dead_reason": "mapping_failed", "webhook_headers": "{}"})
+    assert isinstance(proved, Way)
+    assert "raw" == proved.topic
 
 
 def test_a_tombstone_stays() -> None:

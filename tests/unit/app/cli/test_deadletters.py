@@ -1,6 +1,7 @@
 """`dead list|show|redrive|discard`, on a cluster in memory that is held to the same contract as Kafka."""
 
 import asyncio
+from pathlib import Path
 
 import orjson
 import pytest
@@ -113,6 +114,43 @@ def test_what_a_script_reads_of_a_run(shop: Shell, cluster: MemoryBroker) -> Non
     assert {("validate", "raw", ""), ("deliver", "", "no destination gone is declared")} == {
         (one["stage"], one["topic"], one["why"]) for one in done["letters"]
     }
+
+
+HOOK = """
+  - id: forms
+    type: webhook
+    secrets: ["${env:S}"]
+    mappings: [{name: m, trigger: body.a = 1, fields: {type: %s, event: Sold}}]
+"""
+
+
+def test_a_webhook_s_delivery_is_mapped_anew(shop: Shell, cluster: MemoryBroker) -> None:
+    """Where its mapping failed it stays until the mapping is mended; then its event goes to raw. One that nobody vouched for stays for ever."""
+    path = Path("workspace.yaml")
+    declared = path.read_text(encoding="utf-8")
+
+    def apply(call: str) -> None:
+        path.write_text(declared.replace("sources:", f"sources:{HOOK % call}".rstrip(), 1), encoding="utf-8")
+        assert shop.run("apply").status == 0
+
+    apply("purchase")
+    own = (("source", b"forms"), ("webhook", b"generic"), ("dead_stage", b"ingest"), ("received_at", b"1767225600000"))
+    _write(
+        cluster,
+        Output("shop.dead.ingest", None, b'{"a":1}', (*own, ("dead_reason", b"unknown_type"), ("webhook_headers", b'{"webhook-id":"d-1"}'))),
+        Output("shop.dead.ingest", None, b'{"a":1}', (*own, ("dead_reason", b"invalid_signature"))),
+    )
+    assert "no event can be made of it still" in shop.run("dead", "redrive", "--source", "forms").out
+    apply("track")
+    assert "sends it to raw, mapped anew." in shop.run("dead", "show", "dead.ingest/0/0").out
+    done = shop.run("dead", "redrive", "--source", "forms").out
+    assert "have its sender send it again" in done
+    assert "✓ 1 redriven (1 to raw), 1 stay" in done
+    (record,) = [record for partition in cluster.log("shop.raw") for record in partition]
+    event, headers = orjson.loads(record.value or b""), dict(record.headers)
+    assert ("track", "Sold", "d-1") == (event["type"], event["event"], event["messageId"])
+    assert (b"forms", b"1", b"1767225600000") == (headers["source"], headers["redriven"], headers["received_at"])
+    assert "webhook" not in headers
 
 
 def test_nothing_is_redriven_before_a_configuration_is_in_force(shell: Shell, cluster: MemoryBroker) -> None:

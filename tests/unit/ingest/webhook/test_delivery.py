@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.declaration.objects import source_of
 from pipeline.ingest import Accepted, Refused
-from pipeline.ingest.webhook import collect_delivery, make_hook
+from pipeline.ingest.webhook import collect_delivery, kept_headers, make_hook, map_anew
 from pipeline.ingest.webhook.calls import readable
 from pipeline.ingest.webhook.delivery import Delivery
 from pipeline.model.workspace import Source, Workspace
@@ -83,6 +83,49 @@ def test_what_makes_no_event_is_kept(body: bytes, declared: dict[str, Any], reas
     headers = dict(letter.headers)
     assert ("shop.dead.ingest", body) == (letter.topic, letter.value)
     assert [reason.encode(), b"forms", b"generic", b"3"] == [headers[name] for name in ("dead_reason", "source", "webhook", "config")]
+
+
+def mapped_anew(accepted: Any, **declared: Any) -> Any:  # noqa: ANN401 (what was decided; JSON)
+    """Map a dead letter anew, for a source that is declared so now."""
+    (letter,) = accepted.outputs
+    headers = kept_headers(dict(letter.headers)["webhook_headers"])
+    assert headers is not None
+    source = source_of({**SOURCE, **declared})
+    made = map_anew(Delivery(headers, letter.value, NOW), make_hook(source, read_preset("generic"), ()), Workspace("shop", 4, {"forms": source}))
+    return made if isinstance(made, str) else [orjson.loads(one.value or b"") for one in made]
+
+
+def test_what_lay_in_dead_letters_is_mapped_anew() -> None:
+    """By the mapping of today, from body and headers as they came, with the id that it would have had."""
+    wrong = [{"name": "m", "trigger": "body.a = 1", "fields": {"type": "purchase"}}]
+    right = [{"name": "m", "trigger": "body.a = 1", "fields": {"type": "track", "event": {"@path": "$.headers.x-kind"}}}]
+    headers = {"x-kind": "Sold", "webhook-id": "d-1", "content-encoding": "gzip"}
+    accepted = delivered(gzip.compress(b'{"a":1}'), headers, mappings=wrong)
+    (event,) = mapped_anew(accepted, mappings=right)
+    assert ("track", "Sold", "d-1") == (event["type"], event["event"], event["messageId"])
+    assert "no event can be made of it still: " in mapped_anew(accepted, mappings=wrong)
+    assert "the source forms is disabled" == mapped_anew(accepted, mappings=right, enabled=False)
+
+
+def test_no_credential_is_kept() -> None:
+    """Of a delivery's headers neither its signature nor what may be a credential is kept, and nothing that is beyond all measure."""
+    sent = {
+        "authorization": "a",
+        "cookie": "b",
+        "x-gitlab-token": "c",
+        "x-api-key": "d",
+        "idempotency-key": "e",
+        "x-long": "f" * 5_000,
+        "x-kind": "g",
+    }
+    (letter,) = delivered(b"a=1", sent).outputs
+    assert {"idempotency-key": "e", "x-kind": "g"} == kept_headers(dict(letter.headers)["webhook_headers"])
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b"1"])
+def test_headers_that_are_none(text: bytes) -> None:
+    """Any client may write to a topic of dead letters."""
+    assert kept_headers(text) is None
 
 
 @pytest.mark.parametrize(
