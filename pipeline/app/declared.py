@@ -13,6 +13,7 @@ from pipeline.declaration import ConfigFold, DeclaredFile, TopologyRules, TypeRu
 from pipeline.declaration.yaml_text import Document, parse_yaml
 from pipeline.deliver.addresses import leads_inside
 from pipeline.destinations.declaration import settings_schema
+from pipeline.ingest.oauth import public_key
 from pipeline.mapping import compile_mapping, compile_query
 from pipeline.model.topology import Topology
 from pipeline.model.workspace import Destination, Source, Storage, Workspace
@@ -38,6 +39,7 @@ def workspace_rules() -> WorkspaceRules:
         enrichments=tuple(ENRICHMENTS),
         compile_query=compile_query,
         compile_mapping=compile_mapping,
+        read_public_key=public_key,
         presets=SOURCE_PRESETS,
     )
 
@@ -109,7 +111,9 @@ def read_workspace(path: Path, changed: Mapping[Path, str] = MappingProxyType({}
         DeclarationError: With all problems.
         SettingError: A file cannot be read.
     """
-    files = [DeclaredFile(str(file), changed[file] if file in changed else read_text(file)) for file in workspace_files(path)]
+    files = [
+        DeclaredFile(str(file), changed[file] if file in changed else read_text(file), str(file.absolute().parent)) for file in workspace_files(path)
+    ]
     return load_workspace(files, workspace_rules(), _read_beside)
 
 
@@ -209,6 +213,28 @@ def missing_secrets(workspace: Workspace, secrets: Secrets, given: Collection[st
             except SettingError as error:
                 missing[str(error)] = None
     return list(missing)
+
+
+def unusable_keys(workspace: Workspace, secrets: Secrets) -> list[str]:
+    """Name the public keys whose reference leads to what is no key on this machine.
+
+    Args:
+        workspace: The workspace.
+        secrets: What resolves references.
+
+    Returns:
+        A sentence for each; those that lead nowhere are `missing_secrets`.
+    """
+    found = []
+    for source in workspace.sources.values():
+        for key_id, reference in source.oauth.public_keys.items() if source.oauth is not None else ():
+            try:
+                pem = secrets.resolve(reference)
+            except SettingError:
+                continue
+            if fault := workspace_rules().key_fault(pem):
+                found.append(f"{reference}, the public key {key_id} of {source.id}, {fault}: its tokens are refused until it is one")
+    return found
 
 
 def private_urls(workspace: Workspace, locate: Callable[[Sequence[str | int]], str]) -> list[str]:

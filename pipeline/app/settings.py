@@ -136,7 +136,8 @@ class Secrets:
         """Fill in every reference of a text.
 
         Args:
-            text: A setting: `${env:NAME}`, `${file:PATH}`, or text around them. A path counts from the current folder.
+            text: A setting: `${env:NAME}`, `${file:PATH}`, or text around them. A relative path, which the
+                reading of a workspace makes absolute, counts from the current folder.
 
         Returns:
             The text with the secrets in it.
@@ -189,6 +190,16 @@ def read_secrets_file(home: Path) -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
+def make_home(home: Path) -> None:
+    """Make the folder of a run's state, which only its owner may enter: keys and events lie in it.
+
+    Args:
+        home: The folder; one that is there stays as its owner made it.
+    """
+    home.parent.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, exist_ok=True)
+
+
 def add_secret(home: Path, name: str, value: str) -> Path:
     """Append a secret to `secrets.env`, which only its owner may read.
 
@@ -200,7 +211,7 @@ def add_secret(home: Path, name: str, value: str) -> Path:
     Returns:
         Path of the file.
     """
-    home.mkdir(parents=True, exist_ok=True)
+    make_home(home)
     path = home / SECRETS_FILE
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "a") as file:

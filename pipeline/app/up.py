@@ -21,7 +21,7 @@ from pipeline.app.local.kafka import KafkaStartError, LocalKafka, check_port_fre
 from pipeline.app.processes.probe import is_ready
 from pipeline.app.processes.run_file import READY_PATHS, Run, StartedProcess, read_run, remove_run, write_run
 from pipeline.app.processes.supervisor import Supervisor
-from pipeline.app.settings import Secrets
+from pipeline.app.settings import Secrets, make_home
 from pipeline.model.topology import Topology
 from pipeline.model.workspace import Workspace
 from pipeline.ports.broker import BrokerError
@@ -114,7 +114,7 @@ class Local:
         read_topology(self._options.topology)
         if self._options.workspace is not None:
             read_workspace(self._options.workspace)
-        home.mkdir(parents=True, exist_ok=True)
+        make_home(home)
         free = os.statvfs(home)
         if free.f_bavail * free.f_frsize < FREE_BYTES:
             raise CommandError(f"less than 1 GB is free on the disk of {home}", "make room, or choose another HEADRACE_HOME")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Final, Literal, NamedTuple
+from posixpath import normpath
+from typing import Any, Final, Literal, NamedTuple
 
 _REFERENCE: Final = re.compile(r"\$\{(env|file):([^${}]+)\}")
 _ANY: Final = re.compile(r"\$\{[^{}]*\}?")
@@ -33,6 +34,26 @@ def references_in(text: str) -> tuple[Reference, ...]:
         The references from left to right.
     """
     return tuple(Reference(match[0], "env" if match[1] == "env" else "file", match[2].strip()) for match in _REFERENCE.finditer(text))
+
+
+def anchored(value: Any, folder: str) -> Any:  # noqa: ANN401 (any JSON value)
+    """Let relative paths of references to files count from a folder, wherever the process runs that reads them.
+
+    Args:
+        value: What a file declares.
+        folder: Absolute path of the folder that the file lies in.
+
+    Returns:
+        The same, with absolute paths; `~` stays, which each process has of its own.
+    """
+    if isinstance(value, str):
+        for reference in references_in(value):
+            if reference.kind == "file" and not reference.name.startswith(("/", "~")):
+                value = value.replace(reference.text, f"${{file:{normpath(f'{folder}/{reference.name}')}}}")
+        return value
+    if isinstance(value, dict):
+        return {name: anchored(one, folder) for name, one in value.items()}
+    return [anchored(one, folder) for one in value] if isinstance(value, list) else value
 
 
 def is_reference(text: str) -> bool:

@@ -35,6 +35,7 @@ class WorkspaceRules(NamedTuple):
         enrichments: Names of the enrichments.
         compile_query: Compiles FQL; raises a `ValueError` with `message`, `column` and `hint` (`pipeline.mapping.QueryError`).
         compile_mapping: Compiles a mapping; raises a `ValueError` with `problems` (`pipeline.mapping.MappingError`).
+        read_public_key: Reads a public key in PEM; raises a `ValueError` that says what the text is instead.
         presets: Slugs of the presets of webhook sources.
     """
 
@@ -44,7 +45,16 @@ class WorkspaceRules(NamedTuple):
     enrichments: Collection[str]
     compile_query: Callable[[str], object]
     compile_mapping: Callable[[Any], object]
+    read_public_key: Callable[[str], object]
     presets: Collection[str] = ()
+
+    def key_fault(self, pem: str) -> str:
+        """Read a public key and say what is wrong with it; empty where nothing is."""
+        try:
+            self.read_public_key(pem)
+        except ValueError as error:
+            return str(error)
+        return ""
 
     def query_faults(self, query: str) -> list[Fault]:
         """Compile a query and say what is wrong with it."""

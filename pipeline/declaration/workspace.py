@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from pipeline.declaration.event_schemas import SchemaFault, check_schema, parse_schema
 from pipeline.declaration.objects import workspace_of
 from pipeline.declaration.problems import DeclarationError, Path, Problem, did_you_mean
+from pipeline.declaration.references import anchored, references_in
 from pipeline.declaration.rules import TypeRules, WorkspaceRules
 from pipeline.declaration.settings_check import check_settings
 from pipeline.declaration.shape import shape_faults
@@ -22,10 +23,17 @@ _LISTS: Final = ("sources", "destinations", "storage")
 
 
 class DeclaredFile(NamedTuple):
-    """One file of a workspace: its name, for problems and for paths beside it, and its text."""
+    """One file of a workspace.
+
+    Attributes:
+        name: Its name, for problems and for paths beside it.
+        text: Its text.
+        folder: Absolute path of the folder that it lies in, from which `${file:…}` counts; empty where it lies in none.
+    """
 
     name: str
     text: str
+    folder: str = ""
 
 
 class _Item(NamedTuple):
@@ -58,7 +66,7 @@ def load_workspace(files: Sequence[DeclaredFile], rules: WorkspaceRules, read: R
     for file in files:
         parsed = parse_yaml(file.text, file.name)
         if isinstance(parsed, Document):
-            documents.append(parsed)
+            documents.append(parsed._replace(data=anchored(parsed.data, file.folder)) if file.folder else parsed)
         else:
             problems += parsed
     problems += [problem for document in documents for problem in _shape_problems(document, rules)]
@@ -124,7 +132,7 @@ def _check_objects(objects: _Objects, rules: WorkspaceRules, read: ReadSchema, d
     # Both stand in the header `routes`, so one id must not mean two things.
     problems += _doubled([*objects.destinations, *objects.storage], "destination or storage")
     problems += _write_keys(objects.sources)
-    problems += _admission(objects.sources)
+    problems += _admission(objects.sources, rules)
     for item in objects.sources:
         problems += [item.problem(fault.path, fault.message, fault.hint, key=fault.key) for fault in webhook_faults(item.data, rules)]
     problems += _enrichments(objects.documents, rules)
@@ -180,14 +188,20 @@ def _write_keys(sources: Sequence[_Item]) -> list[Problem]:
 _WRITE_KEY_LEAST: Final = 8
 
 
-def _admission(sources: Sequence[_Item]) -> list[Problem]:
+def _admission(sources: Sequence[_Item], rules: WorkspaceRules) -> list[Problem]:
     """Check what a source says about who may send to it beside its write keys."""
     problems = []
     clients: dict[str, str] = {}
     for item in sources:
         if "burst" in item.data and "rate" not in item.data:
             problems.append(item.problem(("burst",), "burst without rate means nothing", "say how many events a second it takes: rate", key=True))
-        client = item.data.get("oauth", {}).get("client_id")
+        oauth = item.data.get("oauth", {})
+        for key_id, key in oauth.get("public_keys", {}).items():
+            fault = "" if references_in(key) else rules.key_fault(key)
+            if fault:
+                hint = "write the key in PEM, from BEGIN to END PUBLIC KEY, or where it is: ${file:PATH}"
+                problems.append(item.problem(("oauth", "public_keys", key_id), f"the public key {key_id} {fault}", hint))
+        client = oauth.get("client_id")
         if client is not None and clients.setdefault(client, item.data["id"]) != item.data["id"]:
             problems.append(
                 item.problem(("oauth", "client_id"), f"the source {clients[client]} has this client too", "each source needs a client of its own")

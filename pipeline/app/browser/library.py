@@ -18,6 +18,7 @@ from typing import Final
 
 import orjson
 
+from pipeline.app.settings import make_home
 from pipeline.ports.clock import Clock
 
 _HERE: Final = Path(__file__).parent
@@ -127,7 +128,8 @@ class AnalyticsLibrary:
         if (self._folder / STANDALONE).is_file():
             return
         try:
-            self._folder.parent.mkdir(parents=True, exist_ok=True)
+            make_home(self._folder.parent.parent)
+            self._folder.parent.mkdir(exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self._folder.parent, prefix=".making-") as scratch:
                 for name in ("package.json", "package-lock.json"):
                     shutil.copyfile(_HERE / name, Path(scratch) / name)

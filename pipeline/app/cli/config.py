@@ -10,8 +10,9 @@ import typer
 from pipeline.app.cli.cluster import connect, finish, read_config
 from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.options import BootstrapOption, JsonOption, WorkspaceOption, examples
-from pipeline.app.cli.output import say, say_json
+from pipeline.app.cli.output import say, say_json, say_warning
 from pipeline.app.cli.topics import TopologyOption, create_missing, refuse_other_partitions
+from pipeline.app.cli.workspace_warnings import workspace_warnings
 from pipeline.app.declared import find_workspace, read_topology, read_workspace
 from pipeline.app.settings import read_settings
 from pipeline.declaration import config_records
@@ -50,18 +51,24 @@ def apply(
     """Check the workspace, create its topics, and put it to work as the next version of the configuration.
 
     Running processors take it over within seconds, between two batches, without a restart. Applying what is in force already changes nothing.
+    Warnings are those of `headrace check`.
     """
     settings = read_settings()
-    declared = read_workspace(find_workspace(workspace, settings))
+    place = find_workspace(workspace, settings)
+    declared = read_workspace(place)
     graph = read_topology(topology)
     done = finish(publish(connect(bootstrap, settings), declared, graph, SystemClock()))
+    warnings = workspace_warnings(place, declared, settings)
     if as_json:
-        say_json({"workspace": declared.name, **done._asdict()})
-    elif done.changed:
+        say_json({"workspace": declared.name, **done._asdict(), "warnings": warnings})
+        return
+    if done.changed:
         topics = f", {len(done.created)} topics created" if done.created else ""
         say(f"[green]✓[/] {declared.name}: version [bold]{done.version}[/] is in force{topics}")
     else:
         say(f"[green]✓[/] {declared.name}: nothing changed, version [bold]{done.version}[/] stays in force")
+    for sentence in warnings:
+        say_warning(sentence)
 
 
 async def publish(broker: Broker, declared: Workspace, topology: Topology, clock: Clock) -> Applied:

@@ -140,7 +140,7 @@ async def _preview(
             result.add(record, stored)
     finally:
         await looking.stop()
-    return Previewed(result, said, pass_.range, start.topic)
+    return Previewed(result, said, pass_.records, start.topic)
 
 
 def _show(done: Previewed) -> None:

@@ -11,10 +11,9 @@ from pipeline.app.cli.errors import CommandError
 from pipeline.app.cli.options import JsonOption, WorkspaceOption, examples
 from pipeline.app.cli.output import say, say_json, say_problems, say_warning
 from pipeline.app.cli.workspace_edit import check_id, write_file
-from pipeline.app.declared import WORKSPACE_FILE, find_workspace, missing_secrets, private_urls, read_workspace, unheard_sources
-from pipeline.app.demo_workspace import RECEIVER
-from pipeline.app.explain.places import rule_places
-from pipeline.app.settings import Secrets, read_settings
+from pipeline.app.cli.workspace_warnings import workspace_warnings
+from pipeline.app.declared import WORKSPACE_FILE, find_workspace, read_workspace
+from pipeline.app.settings import make_home, read_settings
 from pipeline.declaration import DeclarationError
 
 _TEMPLATE: Final = """\
@@ -44,19 +43,21 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
-    path: Annotated[str, typer.Argument(metavar="[FILE]", help="File to write.", show_default=True)] = WORKSPACE_FILE,
+    path: Annotated[str, typer.Argument(metavar="[PATH]", help="File to write, or the folder for it.", show_default=True)] = WORKSPACE_FILE,
     name: Annotated[
         str, typer.Option("--name", "-n", metavar="NAME", help="Name of the workspace, kept for ever. Default: the folder's.", show_default=False)
     ] = "",
 ) -> None:
     """Write a first workspace file, with comments that say what goes where."""
     file = Path(path)
-    if file.is_dir():
+    if file.is_dir() or file.suffix not in (".yaml", ".yml"):
         file /= WORKSPACE_FILE
     if file.exists():
         raise CommandError(f"{file} is there already", "edit it, or add to it with `headrace source add` and `headrace destination add`")
     chosen = name or _name_of(file.resolve().parent.name)
     check_id(chosen, "workspace")
+    if file.parent == read_settings().home:
+        make_home(file.parent)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_file(file, _TEMPLATE.format(name=chosen))
     say(f"[green]✓[/] wrote {file} for the workspace [bold]{chosen}[/]")
@@ -72,7 +73,7 @@ def check(
     """Say everything that is wrong with the workspace, with file, line and a hint.
 
     Nothing is sent anywhere. Exits with 0 when all is well, else with 1. Warnings are a source whose events go nowhere, a secret that is not set on
-    this machine, and a URL that leads into your own network, unless the workspace is that of the local run.
+    this machine or is not the key that it should be, and a URL that leads into your own network, unless the workspace is that of the local run.
     """
     settings = read_settings()
     place = find_workspace(path or workspace, settings)
@@ -86,11 +87,7 @@ def check(
             count = len(error.problems)
             say(f"[red]✗[/] {place}: {count} problem{'s' if count > 1 else ''}")
         raise typer.Exit(1) from None
-    local = place.parent == settings.home
-    missing = missing_secrets(declared, Secrets(settings.home), {RECEIVER} if local else ())
-    warnings = [*unheard_sources(declared), *(f"on this machine {sentence}" for sentence in missing)]
-    if settings.private_destinations is not True and not local:  # what a local run listens on is loopback
-        warnings += private_urls(declared, rule_places(place, declared))
+    warnings = workspace_warnings(place, declared, settings)
     counts = {"sources": len(declared.sources), "destinations": len(declared.destinations), "storage": len(declared.storage)}
     if as_json:
         say_json({"ok": True, "problems": [], "warnings": warnings, "workspace": declared.name, **counts})

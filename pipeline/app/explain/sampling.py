@@ -81,7 +81,8 @@ class Sample:
         wanted: Which events.
 
     Attributes:
-        range: How many offsets the range has.
+        range: How many offsets the range has; more than records, for each transaction that wrote some of them has one too.
+        read: How many records were read of it.
     """
 
     def __init__(self, looking: Looking, topic: str, destinations: Collection[str], wanted: Wanted) -> None:
@@ -91,6 +92,12 @@ class Sample:
         self._wanted = wanted
         self.range = 0
         self.read = 0
+        self._passed = 0
+
+    @property
+    def records(self) -> int:
+        """How many records the range has: counted where all of it was read, else reckoned from what was."""
+        return round(self.range * self.read / self._passed) if self._passed else 0
 
     async def events(self, progress: Callable[[int], None]) -> AsyncIterator[tuple[Record, Stored]]:
         """Give events with their requests, spread evenly over the range.
@@ -126,12 +133,15 @@ class Sample:
         found: list[Record] = []
         if most <= 0:
             return found
+        passed = end
         async with aclosing(self._looking.read(self._topic, partition, start, end)) as batches:  # type: ignore[type-var]  # an async generator
             async for records in batches:
                 self.read += len(records)
                 found += [record for record in records if self._is_wanted(record)]
                 if len(found) >= most or self.read >= READ_MOST:
+                    passed = records[-1].offset + 1
                     break
+        self._passed += passed - start
         return found[:most]
 
     def _is_wanted(self, record: Record) -> bool:

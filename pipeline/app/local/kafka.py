@@ -23,6 +23,7 @@ import psutil
 from pipeline.app.local.jars import LOCK, JarError, ensure_jars, jar_folder, parse_lock
 from pipeline.app.local.kafka_settings import JVM_FLAGS, broker_properties, log_properties
 from pipeline.app.local.tether import tethered
+from pipeline.app.settings import make_home
 
 _READY = "Kafka Server started"
 _START_SECONDS = 90
@@ -124,6 +125,7 @@ class LocalKafka:
             KafkaStartError: A port is taken, another run has this home, or the broker gave up; the message has its last words.
             JarError: A jar cannot be had, or is not the one in the lock.
         """
+        make_home(self._home)
         for folder in (self._folder, self._logs):
             folder.mkdir(parents=True, exist_ok=True)
         await self._end_stray(progress)

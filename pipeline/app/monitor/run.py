@@ -10,6 +10,7 @@ import signal
 from pathlib import Path
 from typing import Final
 
+from pipeline.app.settings import make_home
 from pipeline.model.topics import Declared, topic_name
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.clock import SystemClock
@@ -56,6 +57,7 @@ def run_monitor(*, bootstrap: str, prefix: str, home: Path, port: int) -> None:
         raise MonitorUnavailable("The monitor is left out: faust-streaming has no wheel for this machine. Volumes by minute are missing.")
     for name, level in _LOG_LEVELS.items():
         logging.getLogger(name).setLevel(level)
+    make_home(home)
     asyncio.run(_run(bootstrap, prefix, home / "state" / f"{prefix}.monitor", port))
 
 

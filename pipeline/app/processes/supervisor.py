@@ -65,8 +65,6 @@ class Supervisor:
         self._say = say
         self._stopping = False
         self.children: dict[str, Child] = {}
-        if logs is not None:
-            logs.mkdir(parents=True, exist_ok=True)
 
     async def start(self, name: str, arguments: Sequence[str], port: int, ready_path: str) -> None:
         """Start a process and keep it alive.
@@ -77,6 +75,8 @@ class Supervisor:
             port: Port of its health and metrics, for who asks.
             ready_path: The page that answers 200 when it is ready.
         """
+        if self._logs is not None:
+            self._logs.mkdir(parents=True, exist_ok=True)
         child = self.children[name] = Child(name, arguments, port, ready_path)
         await self._spawn(child)
         child.watch = asyncio.create_task(self._keep(child), name=f"watch {name}")

@@ -15,7 +15,7 @@ import uvloop
 from pipeline.app.processes.endpoint import Endpoint, FirstSeen
 from pipeline.app.processes.health import Health
 from pipeline.app.processes.options import ProcessOptions, judges, prepare_process
-from pipeline.app.settings import read_schema
+from pipeline.app.settings import make_home, read_schema
 from pipeline.assembly import HostMaker, Outside
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.clock import SystemClock
@@ -61,6 +61,7 @@ async def _work(options: ProcessOptions, name: str, processors: Sequence[str], s
     state = options.home / "state" / name
 
     def open_store(group: str, partition: int, max_ids: int) -> SortedRunsStore:
+        make_home(options.home)
         return SortedRunsStore(state / group / str(partition), max_ids)
 
     outside = Outside(broker, clock, metrics, http, open_store, options.time_scale)

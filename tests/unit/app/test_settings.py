@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.app.settings import Secrets, SettingError, Settings, add_secret, read_schema, read_secrets_file, read_settings, topology_file
+from pipeline.app.settings import Secrets, SettingError, Settings, add_secret, make_home, read_schema, read_secrets_file, read_settings, topology_file
 
 
 def test_the_defaults_are_those_of_the_documentation() -> None:
@@ -56,6 +56,18 @@ def test_a_secret_that_is_added_later_is_found(tmp_path: Path) -> None:
     assert secrets.resolve("${env:A}") == "a=b"
     assert read_secrets_file(tmp_path / "home") == {"A": "a=b", "B": "c"}
     assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_home_is_its_owner_s_alone(tmp_path: Path) -> None:
+    """Keys and events lie in it; one that is there, made by whoever shares it, stays as it is."""
+    make_home(tmp_path / "new" / "home")
+    assert (tmp_path / "new" / "home").stat().st_mode & 0o777 == 0o700
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o755)
+    make_home(shared)
+    assert shared.stat().st_mode & 0o777 == 0o755
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 
 from pipeline.declaration import DeclarationError, DeclaredFile, Problem, TopologyRules, TypeRules, WorkspaceRules, load_workspace
+from pipeline.ingest.oauth import public_key
 from pipeline.mapping import compile_mapping, compile_query
 from pipeline.model.workspace import Workspace
 from pipeline.resources import resource
@@ -39,6 +40,7 @@ RULES = WorkspaceRules(
     enrichments=("geo",),
     compile_query=compile_query,
     compile_mapping=compile_mapping,
+    read_public_key=public_key,
     presets=("generic", "stripe"),
 )
 

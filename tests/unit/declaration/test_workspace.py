@@ -264,8 +264,14 @@ def test_who_may_send_survives_the_way_through_the_topic_config() -> None:
         ("token_seconds: 60", "token_seconds: 1", "sources[0].oauth.token_seconds", "1 is less than 60"),
         ('{k1: "${file:k1.pem}"}', "{}", "sources[0].oauth.public_keys", "must not be empty"),
         (
+            '"${file:k1.pem}"',
+            '"-----BEGIN PUBLIC KEY-----"',
+            "sources[0].oauth.public_keys.k1",
+            "the public key k1 is no public key in PEM",
+        ),
+        (
             "sources:\n",
-            "sources:\n  - {id: a, oauth: {client_id: shop, public_keys: {k: x}}}\n",
+            'sources:\n  - {id: a, oauth: {client_id: shop, public_keys: {k: "${env:K}"}}}\n',
             "sources[1].oauth.client_id",
             "the source a has this client too",
         ),

@@ -70,15 +70,26 @@ def test_another_number_of_partitions_stops_apply(shop: Shell, tmp_path: Path) -
 
 def test_apply_writes_a_version_only_when_something_changed(shop: Shell) -> None:
     """Version 1, nothing, version 2 with a new destination's topics."""
-    assert shop.run("apply", "--json").json == {"workspace": "shop", "version": 1, "changed": False, "created": []}
-    shop.run("destination", "add", "webhook", "--id", "crm", "--set", "url=http://x")
+    unheard = "nothing takes the events of web: name it in sources of a destination or a storage"
+    assert shop.run("apply", "--json").json == {"workspace": "shop", "version": 1, "changed": False, "created": [], "warnings": [unheard]}
+    shop.run("destination", "add", "webhook", "--id", "crm", "--source", "web", "--set", "url=http://x")
     assert shop.run("apply", "--json").json == {
         "workspace": "shop",
         "version": 2,
         "changed": True,
         "created": ["shop.requests.crm", "shop.requests.crm.retry", "shop.requests.crm.replay"],
+        "warnings": [],
     }
     assert "nothing changed, version 2 stays in force" in shop.run("apply").out
+
+
+def test_apply_warns_as_check_does(shop: Shell) -> None:
+    """A URL that leads inside, a source that nobody hears, a secret that is not set: on the standard error, and for a script."""
+    shop.run("destination", "add", "webhook", "--id", "crm", "--set", "url=http://10.0.0.7/", "--set", "shared_secret=${env:NOT_SET}")
+    checked = shop.run("check", "--json").json["warnings"]
+    assert [True] * 2 == [any(part in one for one in checked) for part in ("10.0.0.7, which is not public", "${env:NOT_SET} is not set")]
+    assert checked == shop.run("apply", "--json").json["warnings"]
+    assert "warning: workspace.yaml:" in shop.run("apply").err
 
 
 def test_apply_comes_after_a_version_that_was_refused(shop: Shell, cluster: MemoryBroker) -> None:

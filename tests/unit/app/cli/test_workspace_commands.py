@@ -9,6 +9,7 @@ import pytest
 from typer.main import get_command
 
 from pipeline.app.cli import build
+from pipeline.app.declared import read_workspace
 from pipeline.app.demo_workspace import demo_workspace
 from tests.unit.app.cli.commands import Shell
 
@@ -205,6 +206,39 @@ def test_a_wrong_topology_is_refused_with_its_line(shell: Shell, tmp_path: Path)
     done = shell.run("topology", "show", "mine.yaml")
     assert done.status == 1
     assert "mine.yaml:3:27: processors.x.steps[0]: unknown step validat\n  → did you mean validate?" in done.err
+
+
+def test_a_file_s_path_counts_from_the_file_that_names_it(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever folder the command is called in, and the processes run in."""
+    folder = tmp_path / "shop"
+    shell.run("init", str(folder), "--name", "shop")
+    shell.run("source", "add", "web", "--workspace", str(folder / "workspace.yaml"))
+    settings = ("--set", "url=https://x.example", "--set", "shared_secret=${file:keys/crm}")
+    shell.run("destination", "add", "webhook", "--source", "web", *settings, "--workspace", str(folder / "workspace.yaml"))
+    (folder / "keys").mkdir()
+    (folder / "keys" / "crm").write_text("secret")
+    for here in (tmp_path, folder, folder / "keys"):
+        monkeypatch.chdir(here)
+        done = shell.run("check", str(folder), "--json")
+        assert [] == [one for one in done.json["warnings"] if "keys/crm" in one], done
+    monkeypatch.chdir(tmp_path)
+    (destination,) = read_workspace(Path("shop")).destinations.values()
+    assert f"${{file:{folder}/keys/crm}}" == destination.settings["shared_secret"]
+
+
+def test_a_public_key_that_is_none_is_told(shell: Shell, tmp_path: Path) -> None:
+    """Where it stands in the file it is a problem, behind a reference a warning, for it may be another one elsewhere."""
+    shell.run("init", "--name", "shop")
+    path = tmp_path / "workspace.yaml"
+    head = "workspace: shop\nsources:\n  - {id: web, oauth: {client_id: c, public_keys: {k1: %s}}}\n"
+    path.write_text(head % "banana")
+    done = shell.run("check", "--json")
+    assert (1, ["the public key k1 is no public key in PEM"]) == (done.status, [one["message"] for one in done.json["problems"]])
+    path.write_text(head % '"${file:k1.pem}"')
+    assert any("there is no file" in one for one in shell.run("check", "--json").json["warnings"])
+    (tmp_path / "k1.pem").write_text("-----BEGIN PRIVATE KEY-----")
+    warnings = shell.run("check", "--json").json["warnings"]
+    assert any("k1.pem}, the public key k1 of web, is no public key in PEM" in one for one in warnings), warnings
 
 
 def test_a_url_that_leads_inside_is_a_warning_with_its_place(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
