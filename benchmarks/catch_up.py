@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import base64
-import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Final
@@ -20,8 +18,7 @@ import psutil
 import uvloop
 
 from benchmarks.cluster import Cluster, Running, cluster, rounded, running, shop_bodies
-from benchmarks.latency import PROCESSES, Receiver, one_webhook, ready_all
-from pipeline.app.demo_workspace import RECEIVER, SECRET
+from benchmarks.latency import PROCESSES, one_webhook, ready_all, tool
 from pipeline.model import ids
 from pipeline.model.record import Output
 from pipeline.model.topics import topic_name
@@ -79,16 +76,6 @@ async def _pipeline(ready: Cluster, topology: str, environment: dict[str, str], 
         yield [await stack.enter_async_context(running(ready, topology, names, f"{names[0]}-{start}", environment)) for names in PROCESSES[topology]]
 
 
-@asynccontextmanager
-async def _tool(arrived: dict[str, float]) -> AsyncIterator[dict[str, str]]:
-    server = await asyncio.get_running_loop().create_server(lambda: Receiver(arrived), "127.0.0.1", 0)
-    address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    try:
-        yield {**os.environ, RECEIVER: address, SECRET: "whsec_" + base64.b64encode(b"benchmark-benchmark-benchmark").decode()}
-    finally:
-        server.close()
-
-
 async def _drained(inflow: Inflow, arrived: dict[str, float], rate: float, processes: list[Running], names: list[str]) -> tuple[bool, dict[str, int]]:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + DRAIN_SECONDS
@@ -114,7 +101,7 @@ async def measure(topology: str, rate: float, stopped_seconds: float) -> dict[st
     loop = asyncio.get_running_loop()
     arrived: dict[str, float] = {}
     names = [one[0] for one in PROCESSES[topology]]
-    async with cluster() as bare, _tool(arrived) as environment:
+    async with cluster() as bare, tool(arrived, []) as environment:
         ready = await bare.publish(one_webhook(bare.workspace), 4, topology)
         inflow = Inflow(ready, rate)
         writing = asyncio.create_task(inflow.run())

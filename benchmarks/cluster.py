@@ -76,7 +76,9 @@ class Cluster(NamedTuple):
         """
         processors = read_topology(topology).processors.values()
         dedup = [one.name for one in processors if "dedup" in one.steps]
-        topics = declared_topics(workspace.name, destinations=workspace.destinations, dedup_processors=dedup, partitions=partitions)
+        topics = declared_topics(
+            workspace.name, destinations=workspace.destinations, storages=workspace.storage, dedup_processors=dedup, partitions=partitions
+        )
         await self.broker.admin().create(replace_retention(topics))
         producer = self.broker.producer()
         topic = topic_name(workspace.name, "config")
@@ -157,6 +159,7 @@ class Usage(NamedTuple):
         seconds: CPU time.
         records: Records that it has taken.
         transactions: Transactions that it has committed.
+        rows: Rows that it has committed to a lake.
         rss: Memory in bytes.
         wall: Wall clock in seconds.
         sockets: Connections.
@@ -166,6 +169,7 @@ class Usage(NamedTuple):
     seconds: float
     records: int
     transactions: int
+    rows: int
     rss: int
     wall: float
     sockets: int
@@ -194,13 +198,18 @@ class Running:
             RuntimeError: It has ended; with its last words.
         """
         if self.process.returncode is not None:
-            raise RuntimeError(f"a process ended with status {self.process.returncode}: {self._log.read_text(encoding='utf-8')[-1500:]}")
+            raise RuntimeError(f"a process ended with status {self.process.returncode}: {self.last_words()}")
         text = await asyncio.to_thread(_get, f"http://127.0.0.1:{self.port}/metrics")
         records = _sum(text, r"^headrace_records_in_total\{.*\} (\S+)$")
         transactions = _sum(text, r'^headrace_transactions_total\{.*outcome="committed".*\} (\S+)$')
+        rows = _sum(text, r"^headrace_lake_rows_total\{.*\} (\S+)$")
         loop = asyncio.get_running_loop()
         rss, sockets = self._psutil.memory_info().rss, len(self._psutil.net_connections())
-        return Usage(seconds_of(self._psutil.pid), records, transactions, rss, loop.time(), sockets, _turns(text))
+        return Usage(seconds_of(self._psutil.pid), records, transactions, rows, rss, loop.time(), sockets, _turns(text))
+
+    def last_words(self) -> str:
+        """Give the end of its log."""
+        return self._log.read_text(encoding="utf-8")[-1500:]
 
     async def is_ready(self) -> bool:
         """Say whether it takes records, or requests."""
