@@ -17,7 +17,7 @@ import orjson
 import psutil
 import uvloop
 
-from benchmarks.cluster import Cluster, Running, cluster, rounded, running, shop_bodies
+from benchmarks.cluster import Cluster, Running, cluster, rounded, running, shop_bodies, turns_between
 from benchmarks.latency import PROCESSES, one_webhook, ready_all, tool
 from pipeline.model import ids
 from pipeline.model.record import Output
@@ -113,9 +113,11 @@ async def measure(topology: str, rate: float, stopped_seconds: float) -> dict[st
             async with _pipeline(ready, topology, environment, 2) as processes:
                 began = loop.time()
                 await ready_all(processes)
+                early = [await process.usage() for process in processes]
                 started, before, backlog = loop.time(), len(arrived), inflow.written - len(arrived)
                 caught_up, most = await _drained(inflow, arrived, rate, processes, names)
                 ended, after = loop.time(), len(arrived)
+                late = [await process.usage() for process in processes]
         finally:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
@@ -131,6 +133,7 @@ async def measure(topology: str, rate: float, stopped_seconds: float) -> dict[st
             "events_per_second": (after - before) / (ended - started),
             "times_the_inflow": (after - before) / (ended - started) / rate,
             "rss_mb": {name: round(rss / 1e6, 1) for name, rss in most.items()},
+            **turns_between(early, late),
         }
     )
 

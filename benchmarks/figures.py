@@ -5,13 +5,36 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
-HOP: Final = {"prepare": 11.0, "validate": 16.0, "enrich": 12.0, "filter": 12.0}
+HOP: Final = {"prepare": 11.0, "validate": 16.0, "enrich": 12.0, "filter": 12.0, "lake": 15.0}
 """Budget of a processor, CPU µs an event (design: budgets)."""
 MEMORY_MB: Final = 200.0
 CORE_RATE: Final = 75_000.0
 SINGLE_US: Final = 50.0
 BATCHED_US: Final = 10.0
+TURN_MS: Final = 50.0
+WHOLE_WAY_US: Final = 200.0
+PEER_RATIO: Final = 0.75
+DESTINATIONS_TIMES: Final = 2.0
+SIZE_TIMES: Final = 10.0
 FLOOR: Final = "Kafka's performance tools"
+SHAPE: Final = "1 KB, 4 partitions, 1 process"
+"""Label of the shape that the others differ from in one thing."""
+GROWTH: Final = {
+    "partitions": ((1, "1 partition"), (4, SHAPE), (16, "16 partitions")),
+    "processes": ((1, SHAPE), (2, "2 processes"), (4, "4 processes")),
+    "schemas": ((1, "1 schema"), (100, "100 schemas"), (1_000, "1,000 schemas")),
+    "destinations, 3 routes": ((1, "1 destination"), (20, "20 destinations, 3 routes"), (200, "200 destinations, 3 routes")),
+    "KB of an event": ((1, SHAPE), (10, "10 KB")),
+}
+"""Shapes along which something grows: how much there is of it, and the label."""
+BUDGETS_OF_GROWTH: Final[Mapping[str, Callable[[float], float]]] = {
+    "partitions": lambda _first: HOP["prepare"],
+    "processes": lambda _first: HOP["prepare"],
+    "schemas": lambda _first: HOP["prepare"],
+    "destinations, 3 routes": lambda first: DESTINATIONS_TIMES * first,
+    "KB of an event": lambda first: SIZE_TIMES * first,
+}
+"""What an event may cost at most along each line, by what it costs at its beginning."""
 
 
 class Row(NamedTuple):
@@ -37,6 +60,20 @@ class Row(NamedTuple):
         if self.budget is None:
             return ""
         return "met" if (self.figure >= self.budget if self.more else self.figure <= self.budget) else "not met"
+
+
+class Curve(NamedTuple):
+    """How a figure grows.
+
+    Attributes:
+        of: What grows.
+        points: How much there is of it, and CPU µs an event.
+        budget: CPU µs that an event may cost at most.
+    """
+
+    of: str
+    points: tuple[tuple[float, float], ...]
+    budget: float
 
 
 Found = Mapping[str, Any]
@@ -68,19 +105,89 @@ def stages(label: str, budgets: Mapping[str, float]) -> Rows:
             yield Row(f"{what}: memory", one["rss_mb"], "MB", MEMORY_MB)
             yield Row(f"{what}: sockets", one["sockets"])
             yield Row(f"{what}: broker beside it", one["broker_cpu_us"], "CPU µs an event")
+            yield from turns(what, one)
 
     return rows
 
 
+def turns(what: str, one: Found) -> Iterable[Row]:
+    """Figures of the turns of event loops, by the upper bound of the bucket that they fall in."""
+    yield Row(f"{what}: longest turn of a loop", one["turn_longest_ms"], "CPU ms", TURN_MS)
+    yield Row(f"{what}: 999 of 1,000 turns of a loop", one["turn_p999_ms"], "CPU ms", TURN_MS)
+
+
+def _together(found: Mapping[str, Iterable[Found]]) -> dict[str, float]:
+    return {label: sum(stage["cpu_us"] for stage in one) for label, one in found.items()}
+
+
 def shapes(found: Mapping[str, Iterable[Found]]) -> Iterable[Row]:
-    """Figures of every shape, and how much more an event costs with 200 destinations."""
+    """Figures of every shape, and how much more an event costs where there is more of something."""
     for label, one in found.items():
         yield from stages(label, {} if label == "10 KB" else HOP)(one)
-    together = {label: sum(stage["cpu_us"] for stage in one) for label, one in found.items() if "destination" in label}
-    most = together.get("200 destinations, 3 routes")
-    for label, budget in (("1 destination", 2.0), ("20 destinations, 3 routes", None)):
-        if most and label in together:
-            yield Row(f"an event with 200 destinations, to {label}", round(most / together[label], 2), "times the CPU", budget)
+    together = _together(found)
+    for more, less, budget in (
+        ("200 destinations, 3 routes", "1 destination", DESTINATIONS_TIMES),
+        ("200 destinations, 3 routes", "20 destinations, 3 routes", None),
+        ("1,000 schemas", "1 schema", None),
+        ("16 partitions", "1 partition", None),
+        ("4 processes", SHAPE, None),
+        ("10 KB", SHAPE, SIZE_TIMES),
+    ):
+        if more in together and less in together:
+            yield Row(f"an event with {more}, to {less}", round(together[more] / together[less], 2), "times the CPU", budget)
+
+
+def curves(found: object) -> list[Curve]:
+    """Give the growth of an event's CPU time along partitions, processes, schemas, destinations and size.
+
+    Args:
+        found: What a benchmark printed; those of other benchmarks have no curves.
+
+    Returns:
+        The curves of which there are two points at least.
+    """
+    if not isinstance(found, dict) or not found.keys() & {label for line in GROWTH.values() for _, label in line}:
+        return []
+    together = _together(found)
+    drawn = []
+    for of, line in GROWTH.items():
+        points = tuple((float(much), together[label]) for much, label in line if label in together)
+        if len(points) > 1:
+            drawn.append(Curve(of, points, BUDGETS_OF_GROWTH[of](points[0][1])))
+    return drawn
+
+
+def whole_way(found: Found) -> Iterable[Row]:
+    """Figures of an event's whole way, from an HTTP request to a webhook and the lake."""
+    for kind, one in found["kinds"].items():
+        what = f"whole way, {found['topology']}, {kind} at {one['events_per_second']:,.0f} events/s"
+        yield Row(f"{what}, each of {one['events']:,} arrived once", one["cpu_us"], "CPU µs an event", WHOLE_WAY_US)
+        yield Row(f"{what}, with the lake", one["cpu_us_with_lake"], "CPU µs an event", WHOLE_WAY_US)
+        for name, cost in one["cpu_us_by_process"].items():
+            yield Row(f"{what}: of that {name}", cost, "CPU µs an event")
+        yield Row(f"{what}: broker beside it", one["broker_cpu_us"], "CPU µs an event")
+        yield Row(f"{what}: memory of all processes", one["rss_mb"], "MB")
+        yield Row(f"{what}: last arrival after the last answer", one["last_arrival_seconds"], "s")
+        yield from turns(what, one)
+
+
+def explain(found: Found) -> Iterable[Row]:
+    """Figures of explanations: of each the first try and the second."""
+    what = f"explain one of {found['events']:,} events"
+    for one in found["explained"]:
+        yield Row(f"{what}: {one['event']}", one["seconds"], "s", 2.0)
+    yield Row(f"{what}: records read, most", max(one["records_read"] for one in found["explained"]))
+    yield Row(f"{what}: its own time, most", max(one["cpu_seconds"] for one in found["explained"]), "CPU s")
+
+
+def dedup(found: Found) -> Iterable[Row]:
+    """Figures of the dedup store; the longest piece of work that it does in one turn of a loop is among them."""
+    what = f"dedup at {found['ids']:,} live ids in a partition"
+    yield Row(f"{what}: a look-up and a write", found["cpu_us"], "CPU µs an event", 6.0)
+    yield Row(f"{what}: memory", found["resident_mb"], "MB", MEMORY_MB)
+    yield Row(f"{what}: rebuilt", found["rebuild_ids_per_cpu_second"], "ids a CPU second", 1_000_000.0, more=True)
+    yield Row(f"{what}: longest write", found["longest_write_ms"], "CPU ms", TURN_MS)
+    yield Row(f"{what}: longest piece of a rebuild", found["longest_rebuild_ms"], "CPU ms", TURN_MS)
 
 
 def peers(found: Found) -> Iterable[Row]:
@@ -92,7 +199,7 @@ def peers(found: Found) -> Iterable[Row]:
         yield Row(f"{name}, {one['guarantee']}, warm", one["cpu_us"], "CPU µs an event")
         yield Row(f"{name}: memory", one["rss_mb"], "MB")
         yield Row(f"{name}: events that came out equal", one["compared"])
-        yield Row(f"our CPU to {name}'s", one["ratio"], "", 0.75 if name == "kafka-streams" else None)
+        yield Row(f"our CPU to {name}'s", one["ratio"], "", PEER_RATIO)
     if "write_cpu_us" in found.get("floor", {}):
         yield Row("kafka-producer-perf-test: written", found["floor"]["write_cpu_us"], "CPU µs an event")
         yield Row("kafka-consumer-perf-test: read", found["floor"]["read_cpu_us"], "CPU µs an event")
@@ -148,6 +255,8 @@ def ingest(found: Found) -> Iterable[Row]:
             yield Row(f"{what}: memory", one["rss_mb"], "MB")
         if refused := sum(one["refused"].values()):
             yield Row(f"{what}: not stored", refused, "requests")
+    every = [*found["closed_loop"], *found["at_rate"].values()]
+    yield from turns("ingest, all of these", {name: max(one[name] for one in every) for name in ("turn_longest_ms", "turn_p999_ms")})
     for name, one in found["at_rate"].items():
         what = f"ingest, {one['rate']:.0f} requests/s, broker {name}"
         yield Row(what, one["cpu_us"], "CPU µs an event", SINGLE_US if name == "idle" else None)
@@ -184,6 +293,7 @@ def catch_up(found: Found) -> Iterable[Row]:
     yield Row(f"{what}: rate", found["times_the_inflow"], "times the inflow", 3.0, more=True)
     for name, most in found["rss_mb"].items():
         yield Row(f"{what}: memory of {name}, most", most, "MB", MEMORY_MB)
+    yield from turns(what, found)
 
 
 def lake(found: Found) -> Iterable[Row]:

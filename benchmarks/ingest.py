@@ -23,7 +23,7 @@ import orjson
 import uvloop
 
 from benchmarks import generator
-from benchmarks.cluster import Cluster, Running, cluster, rounded, running, seconds_of, shop_bodies
+from benchmarks.cluster import Cluster, Running, cluster, rounded, running, seconds_of, shop_bodies, turns_between
 from benchmarks.generator import Load
 from pipeline.model import ids
 from pipeline.model.record import Output
@@ -112,6 +112,7 @@ async def _measured(collector: Running, broker: int, kind: Kind, load: Load) -> 
             "p50_ms": came.p50_ms,
             "p99_ms": came.p99_ms,
             "rss_mb": after.rss / 1e6,
+            **turns_between([before], [after]),
         }
     )
 

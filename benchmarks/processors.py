@@ -24,7 +24,7 @@ WARM: Final = 0.2
 """Part of the input before the first reading."""
 TIRED: Final = 0.9
 """Part of the input before the second one: as much is judged and not committed yet, and so not counted, as at the first."""
-STAGES: Final = {"fused": ("prepare", "translate"), "default": ("validate", "enrich", "filter")}
+STAGES: Final = {"fused": ("prepare", "translate", "lake"), "default": ("validate", "enrich", "filter")}
 ROUTES: Final = 3
 """Destinations that an event goes to, however many there are."""
 

@@ -12,7 +12,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from benchmarks import figures
+from benchmarks.drawing import picture
 from benchmarks.figures import Row, Rows
 
 RESULTS: Final = Path(__file__).parent / "results"
@@ -46,6 +47,7 @@ _QUICK: Final = ("--events", "150000")
 JOBS: Final = (
     Job(("benchmarks.hot_path", "--json"), figures.hot_path, ("--rounds", "15")),
     Job(("benchmarks.mapping", "--json"), figures.mapping, ()),
+    Job(("benchmarks.dedup", "--json", "--ids", "50000000"), figures.dedup, ("--ids", "1000000")),
     Job(("benchmarks.lake", "--json"), figures.lake, ("--rows", "50000")),
     Job(("benchmarks.deliver", "--json"), figures.deliver, ("--requests", "10000")),
     Job(("benchmarks.transactions", "--json"), figures.transactions, ("--transactions", "60")),
@@ -58,7 +60,10 @@ JOBS: Final = (
     Job(("benchmarks.latency", "--json", "--topology", "default", "--rate", "200"), figures.latency(400.0), ("--seconds", "6")),
     Job(("benchmarks.latency", "--json", "--topology", "fused", "--rate", "1000"), figures.latency(120.0), None),
     Job(("benchmarks.latency", "--json", "--topology", "default", "--rate", "1000"), figures.latency(400.0), None),
+    Job(("benchmarks.whole_way", "--json", "--topology", "fused"), figures.whole_way, ("--seconds", "6")),
+    Job(("benchmarks.whole_way", "--json", "--topology", "default"), figures.whole_way, None),
     Job(("benchmarks.catch_up", "--json"), figures.catch_up, None),
+    Job(("benchmarks.explain", "--json"), figures.explain, None),
     Job(("benchmarks.peers", "--json", "--events", "160000"), figures.peers, None),  # a JVM is warm after minutes only
 )
 
@@ -165,31 +170,6 @@ def page(result: Result, about: dict[str, Any], command: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def picture(rows: Sequence[Row]) -> str:
-    """Draw what has a budget as bars: the budget is the line, a bar beyond it misses.
-
-    Args:
-        rows: The figures.
-
-    Returns:
-        SVG.
-    """
-    drawn = [row for row in rows if row.budget is not None]
-    height = 26 * len(drawn) + 30
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="1180" height="{height}" font-family="sans-serif" font-size="12">']
-    parts.append('<rect width="100%" height="100%" fill="white"/><line x1="730" y1="10" x2="730" y2="100%" stroke="#444" stroke-dasharray="3 3"/>')
-    for index, row in enumerate(drawn):
-        over, under = (row.budget or 1.0, row.figure) if row.more else (row.figure, row.budget or 1.0)
-        width = min(200 * over / under, 300) if under else 300
-        y = 20 + 26 * index
-        colour = "#2f7d4f" if row.verdict == "met" else "#c0392b"
-        text = row.what.replace("&", "&amp;").replace("<", "&lt;")
-        parts.append(f'<text x="520" y="{y + 12}" text-anchor="end">{text}</text>')
-        parts.append(f'<rect x="530" y="{y}" width="{width:.0f}" height="16" fill="{colour}"/>')
-        parts.append(f'<text x="{width + 536:.0f}" y="{y + 12}">{row.figure:,.1f} / {row.budget:g} {row.unit}</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
-
-
 def main() -> None:
     """Run, print and write down."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -206,7 +186,9 @@ def main() -> None:
     said = {**about, "figures": [{**row._asdict(), "verdict": row.verdict} for row in result.rows], "not_run": result.not_run, "runs": result.runs}
     target.with_suffix(".json").write_bytes(orjson.dumps({"command": command, **said}, option=orjson.OPT_INDENT_2) + b"\n")
     target.with_suffix(".md").write_text(page(result, about, command), encoding="utf-8")
-    target.with_suffix(".svg").write_text(picture(result.rows), encoding="utf-8")
+    target.with_suffix(".svg").write_text(
+        picture(result.rows, [curve for one in result.runs for curve in figures.curves(one["found"])]), encoding="utf-8"
+    )
     print(f"written: {target}.md, .json and .svg")
 
 

@@ -17,21 +17,24 @@ import orjson
 import uvloop
 
 from benchmarks.cluster import Cluster, cluster
+from benchmarks.figures import SHAPE
 from benchmarks.processors import Shape, measure_on
 
 PREPARE: Final = ("prepare",)
+ROUTED: Final = ("prepare", "translate")
 SHAPES: Final[Mapping[str, Shape]] = {
+    SHAPE: Shape(stages=PREPARE),
     "10 KB": Shape(size=10_240, stages=PREPARE),
     "1 partition": Shape(partitions=1, stages=PREPARE),
-    "4 partitions": Shape(partitions=4, stages=PREPARE),
     "16 partitions": Shape(partitions=16, stages=PREPARE),
     "2 processes": Shape(processes=2, stages=PREPARE),
+    "4 processes": Shape(processes=4, stages=PREPARE),
     "1 schema": Shape(schemas=1, stages=PREPARE),
     "100 schemas": Shape(schemas=100, stages=PREPARE),
     "1,000 schemas": Shape(schemas=1_000, stages=PREPARE),
-    "1 destination": Shape(destinations=1),
-    "20 destinations, 3 routes": Shape(destinations=20),
-    "200 destinations, 3 routes": Shape(destinations=200),
+    "1 destination": Shape(destinations=1, stages=ROUTED),
+    "20 destinations, 3 routes": Shape(destinations=20, stages=ROUTED),
+    "200 destinations, 3 routes": Shape(destinations=200, stages=ROUTED),
 }
 """By label; the last ones leave thousands of topics on the broker, and so come last."""
 LARGE_PART: Final = 0.4

@@ -32,6 +32,8 @@ STEADY_SECONDS: Final = 2.0
 """How late the last event may arrive after the last answer where a rate is held."""
 LATE_SECONDS: Final = 60.0
 LOOK_SECONDS: Final = 0.05
+LAKE_LOOK_SECONDS: Final = 1.0
+"""Each look costs the process that it looks at."""
 LAKE: Final = "lake"
 
 
@@ -63,7 +65,7 @@ class Way:
     async def _in_the_lake(self) -> Usage:
         deadline = time.monotonic() + LATE_SECONDS
         while (usage := await self._processes[LAKE].usage()).rows < self._stored and time.monotonic() < deadline:  # noqa: ASYNC110 (another process tells nobody)
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(LAKE_LOOK_SECONDS)
         if usage.rows != self._stored:
             raise RuntimeError(f"{self._stored} events were answered with 200, and the lake holds {usage.rows}")
         return usage

@@ -6,9 +6,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks import figures
-from benchmarks.figures import Row
+from benchmarks.cluster import Usage, turns_between
+from benchmarks.drawing import picture
+from benchmarks.figures import SHAPE, Curve, Row
 from benchmarks.generator import Load, answers, command
-from benchmarks.run import Result, page, picture
+from benchmarks.run import Result, page
 
 ABOUT = {"date": "2026-01-02", "python": "3", "system": "x", "kafka": "4", "load_before": [0], "load_after": [0], "packages": {"orjson": "3"}}
 SLOW = Row("a slow thing", 12.0, "µs", 10.0)
@@ -47,13 +49,46 @@ def test_the_page_says_first_what_is_not_met_and_what_was_not_run() -> None:
 def test_the_picture_has_a_bar_for_each_budget() -> None:
     """Bars of figures of nothing, and of budgets of nothing, have a width too."""
     rows = [FAST, SLOW, Row("no budget", 1.0), Row("nothing lost", 0.0, "", 0.0), Row("no rate", 0.0, "", 3.0, more=True)]
-    drawn = ET.fromstring(picture(rows))  # noqa: S314 (our own text)
+    drawn = ET.fromstring(picture(rows, []))  # noqa: S314 (our own text)
     assert len(drawn.findall("{*}rect")) == 1 + 4
+
+
+def test_what_grows_is_drawn_as_a_line_with_a_point_for_each_shape() -> None:
+    """The line goes up where an event costs more, and its budget is drawn across."""
+    drawn = ET.fromstring(picture([], [Curve("schemas", ((1.0, 10.0), (100.0, 20.0), (1000.0, 40.0)), 11.0)]))  # noqa: S314 (our own text)
+    lines = [line.get("points", "") for line in drawn.findall(".//{*}polyline")]
+    heights = [float(point.partition(",")[2]) for point in lines[0].split()]
+    assert heights == sorted(heights, reverse=True)
+    assert len(drawn.findall(".//{*}circle")) == len(heights) == 3
+
+
+def test_shapes_become_lines_and_other_benchmarks_none() -> None:
+    """All stages of a shape together, by how much there is of what grows; the shape that all differ from stands on each line."""
+    found = {SHAPE: [{"cpu_us": 10.0}], "16 partitions": [{"cpu_us": 12.0}], "1 destination": [{"cpu_us": 5.0}, {"cpu_us": 6.0}]}
+    assert figures.curves(found) == [Curve("partitions", ((4.0, 10.0), (16.0, 12.0)), 11.0)]
+    assert figures.curves([{"cpu_us": 1.0}]) == figures.curves({"cpu_us": 1.0}) == []
+
+
+def test_the_longest_turn_of_all_processes_is_the_bound_of_its_bucket() -> None:
+    """Turns before the first reading do not count; one in a thousand may be longer than the p99.9."""
+    nothing = Usage(0.0, 0, 0, 0, 0, 0.0, 0, {0.05: 1, 0.25: 7})
+    one, other = nothing._replace(turns={0.05: 1001, 0.25: 7}), nothing._replace(turns={0.05: 1, 0.25: 8})
+    assert turns_between([nothing, nothing], [one, other]) == {"turns": 1001, "turn_p999_ms": 50.0, "turn_longest_ms": 250.0}
+    assert turns_between([nothing], [nothing]) == {"turns": 0, "turn_p999_ms": 0.0, "turn_longest_ms": 0.0}
 
 
 def test_two_hundred_destinations_are_compared_with_one() -> None:
     """The cost of all stages together, and at most double."""
-    stage = {"processor": "prepare", "events_per_core_second": 1, "events_per_second": 1, "rss_mb": 1, "sockets": 1, "broker_cpu_us": 1}
+    stage = {
+        "processor": "prepare",
+        "events_per_core_second": 1,
+        "events_per_second": 1,
+        "rss_mb": 1,
+        "sockets": 1,
+        "broker_cpu_us": 1,
+        "turn_longest_ms": 1,
+        "turn_p999_ms": 1,
+    }
     found = {"1 destination": [{**stage, "cpu_us": 10.0}, {**stage, "cpu_us": 20.0}], "200 destinations, 3 routes": [{**stage, "cpu_us": 75.0}]}
     row = next(row for row in figures.shapes(found) if row.unit == "times the CPU")
     assert (row.figure, row.verdict) == (2.5, "not met")
