@@ -160,6 +160,7 @@ class Usage(NamedTuple):
         records: Records that it has taken.
         transactions: Transactions that it has committed.
         rows: Rows that it has committed to a lake.
+        requests: Requests that it has written for deliver.
         rss: Memory in bytes.
         wall: Wall clock in seconds.
         sockets: Connections.
@@ -170,6 +171,7 @@ class Usage(NamedTuple):
     records: int
     transactions: int
     rows: int
+    requests: int
     rss: int
     wall: float
     sockets: int
@@ -203,9 +205,10 @@ class Running:
         records = _sum(text, r"^headrace_records_in_total\{.*\} (\S+)$")
         transactions = _sum(text, r'^headrace_transactions_total\{.*outcome="committed".*\} (\S+)$')
         rows = _sum(text, r"^headrace_lake_rows_total\{.*\} (\S+)$")
+        requests = _sum(text, r'^headrace_records_out_total\{.*lane="requests".*\} (\S+)$')
         loop = asyncio.get_running_loop()
         rss, sockets = self._psutil.memory_info().rss, len(self._psutil.net_connections())
-        return Usage(seconds_of(self._psutil.pid), records, transactions, rows, rss, loop.time(), sockets, _turns(text))
+        return Usage(seconds_of(self._psutil.pid), records, transactions, rows, requests, rss, loop.time(), sockets, _turns(text))
 
     def last_words(self) -> str:
         """Give the end of its log."""

@@ -16,6 +16,7 @@ WHOLE_WAY_US: Final = 200.0
 PEER_RATIO: Final = 0.75
 DESTINATIONS_TIMES: Final = 2.0
 SIZE_TIMES: Final = 10.0
+DELIVER: Final = "deliver"
 FLOOR: Final = "Kafka's performance tools"
 SHAPE: Final = "1 KB, 4 partitions, 1 process"
 """Label of the shape that the others differ from in one thing."""
@@ -93,7 +94,7 @@ def stages(label: str, budgets: Mapping[str, float]) -> Rows:
     def rows(found: Iterable[Found]) -> Iterable[Row]:
         for one in found:
             what = f"{one['processor']}, {label}"
-            yield Row(what, one["cpu_us"], "CPU µs an event", budgets.get(one["processor"]))
+            yield Row(what, one["cpu_us"], f"CPU µs a{' request' if one['processor'] == DELIVER else 'n event'}", budgets.get(one["processor"]))
             yield Row(
                 f"{what}: a core's rate",
                 one["events_per_core_second"],
@@ -117,7 +118,8 @@ def turns(what: str, one: Found) -> Iterable[Row]:
 
 
 def _together(found: Mapping[str, Iterable[Found]]) -> dict[str, float]:
-    return {label: sum(stage["cpu_us"] for stage in one) for label, one in found.items()}
+    """Add up what the stages that work on events cost; deliver's costs are those of a request."""
+    return {label: sum(stage["cpu_us"] for stage in one if stage["processor"] != DELIVER) for label, one in found.items()}
 
 
 def shapes(found: Mapping[str, Iterable[Found]]) -> Iterable[Row]:
@@ -135,6 +137,10 @@ def shapes(found: Mapping[str, Iterable[Found]]) -> Iterable[Row]:
     ):
         if more in together and less in together:
             yield Row(f"an event with {more}, to {less}", round(together[more] / together[less], 2), "times the CPU", budget)
+    request = {label: stage["cpu_us"] for label, one in found.items() for stage in one if stage["processor"] == DELIVER}
+    most, one_alone = (request.get(label) for label in ("200 destinations, 3 routes", "1 destination"))
+    if most and one_alone:
+        yield Row("a delivered request with 200 destinations, to 1", round(most / one_alone, 2), "times the CPU", DESTINATIONS_TIMES)
 
 
 def curves(found: object) -> list[Curve]:

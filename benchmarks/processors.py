@@ -18,6 +18,7 @@ import psutil
 import uvloop
 
 from benchmarks.cluster import LOOK_SECONDS, PATIENCE_SECONDS, Cluster, Running, Usage, cluster, rounded, running, shop_bodies, turns_between
+from benchmarks.latency import tool
 from pipeline.model.workspace import Workspace
 
 WARM: Final = 0.2
@@ -25,6 +26,9 @@ WARM: Final = 0.2
 TIRED: Final = 0.9
 """Part of the input before the second one: as much is judged and not committed yet, and so not counted, as at the first."""
 STAGES: Final = {"fused": ("prepare", "translate", "lake"), "default": ("validate", "enrich", "filter")}
+DELIVER: Final = "deliver"
+DELIVERED: Final = 24_000
+"""Requests of which a run of deliver is measured, of those that translate wrote; the tool that takes them is this process."""
 ROUTES: Final = 3
 """Destinations that an event goes to, however many there are."""
 
@@ -91,7 +95,7 @@ async def _taken(processes: Sequence[Running], records: int) -> list[Usage]:
 
 
 async def stage(cluster: Cluster, shape: Shape, processor: str, events: int, wrap: Sequence[str] = ()) -> dict[str, Any]:
-    """Run one stage over a backlog.
+    """Run one stage over a backlog; deliver sends to a tool in this process.
 
     Args:
         cluster: A cluster whose input topic holds the events.
@@ -106,12 +110,14 @@ async def stage(cluster: Cluster, shape: Shape, processor: str, events: int, wra
     broker = psutil.Process(cluster.pid)
     async with AsyncExitStack() as stack:
         names = [f"{processor}-{number}" for number in range(shape.processes)]
-        processes = [await stack.enter_async_context(running(cluster, shape.topology, [processor], name, wrap=wrap)) for name in names]
+        own = await stack.enter_async_context(tool({}, [])) if processor == DELIVER else None
+        work = [processor, "retry"] if processor == DELIVER else [processor]
+        processes = [await stack.enter_async_context(running(cluster, shape.topology, work, name, own, wrap)) for name in names]
         before = await _taken(processes, int(events * WARM))
         broker_before = sum(broker.cpu_times()[:2])
         after = await _taken(processes, int(events * TIRED))
         broker_after = sum(broker.cpu_times()[:2])
-        await _taken(processes, events)
+        last = await _taken(processes, events)
 
     def gained(name: str) -> float:
         return float(sum(getattr(one, name) for one in after) - sum(getattr(one, name) for one in before))
@@ -129,6 +135,7 @@ async def stage(cluster: Cluster, shape: Shape, processor: str, events: int, wra
             "transactions_per_second": gained("transactions") / wall,
             "rss_mb": max(one.rss for one in after) / 1e6,
             "sockets": sum(one.sockets for one in after),
+            "requests": sum(one.requests for one in last),
             **turns_between(before, after),
         }
     )
@@ -161,7 +168,11 @@ async def measure_on(bare: Cluster, shape: Shape, wrap: Sequence[str] = ()) -> l
     """
     ready = await bare.publish(workspace_of(shape, bare.workspace), shape.partitions, shape.topology)
     count = await ready.fill(shop_bodies(shape.events, shape.size))
-    return [await stage(ready, shape, processor, count, wrap) for processor in shape.stages or STAGES[shape.topology]]
+    found: list[dict[str, Any]] = []
+    for processor in shape.stages or STAGES[shape.topology]:
+        records = min(found[-1]["requests"], DELIVERED) if processor == DELIVER else count
+        found.append(await stage(ready, shape, processor, records, wrap))
+    return found
 
 
 def main() -> None:

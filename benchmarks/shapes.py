@@ -21,7 +21,7 @@ from benchmarks.figures import SHAPE
 from benchmarks.processors import Shape, measure_on
 
 PREPARE: Final = ("prepare",)
-ROUTED: Final = ("prepare", "translate")
+ROUTED: Final = ("prepare", "translate", "deliver")
 SHAPES: Final[Mapping[str, Shape]] = {
     SHAPE: Shape(stages=PREPARE),
     "10 KB": Shape(size=10_240, stages=PREPARE),

@@ -64,14 +64,15 @@ def test_what_grows_is_drawn_as_a_line_with_a_point_for_each_shape() -> None:
 
 def test_shapes_become_lines_and_other_benchmarks_none() -> None:
     """All stages of a shape together, by how much there is of what grows; the shape that all differ from stands on each line."""
-    found = {SHAPE: [{"cpu_us": 10.0}], "16 partitions": [{"cpu_us": 12.0}], "1 destination": [{"cpu_us": 5.0}, {"cpu_us": 6.0}]}
+    prepare, deliver = {"processor": "prepare"}, {"processor": "deliver", "cpu_us": 90.0}
+    found = {SHAPE: [{**prepare, "cpu_us": 10.0}], "16 partitions": [{**prepare, "cpu_us": 12.0}, deliver], "1 destination": [deliver]}
     assert figures.curves(found) == [Curve("partitions", ((4.0, 10.0), (16.0, 12.0)), 11.0)]
     assert figures.curves([{"cpu_us": 1.0}]) == figures.curves({"cpu_us": 1.0}) == []
 
 
 def test_the_longest_turn_of_all_processes_is_the_bound_of_its_bucket() -> None:
     """Turns before the first reading do not count; one in a thousand may be longer than the p99.9."""
-    nothing = Usage(0.0, 0, 0, 0, 0, 0.0, 0, {0.05: 1, 0.25: 7})
+    nothing = Usage(0.0, 0, 0, 0, 0, 0, 0.0, 0, {0.05: 1, 0.25: 7})
     one, other = nothing._replace(turns={0.05: 1001, 0.25: 7}), nothing._replace(turns={0.05: 1, 0.25: 8})
     assert turns_between([nothing, nothing], [one, other]) == {"turns": 1001, "turn_p999_ms": 50.0, "turn_longest_ms": 250.0}
     assert turns_between([nothing], [nothing]) == {"turns": 0, "turn_p999_ms": 0.0, "turn_longest_ms": 0.0}
