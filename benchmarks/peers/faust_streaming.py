@@ -12,8 +12,9 @@ import orjson
 from benchmarks.peers.comparison import Given, NotRunError, run_peer
 from pipeline.resources import resource
 
-PACKAGES: Final = ("faust-streaming==0.15.3", "orjson==3.13.0", "jsonschema-rs==0.60.3", "cramjam==2.14.0")
+PACKAGES: Final = ("faust-streaming==0.15.3", "orjson==3.13.0", "jsonschema-rs==0.60.3", "cramjam==2.14.0", "uvloop==0.23.0")
 WORKER: Final = Path(__file__).parent / "faust-streaming" / "worker.py"
+LOOP: Final = "uvloop"
 INSTALL_SECONDS: Final = 240
 SETTINGS: Final[dict[str, Any]] = {
     "processing_guarantee": "at_least_once",
@@ -74,5 +75,5 @@ async def run(given: Given, output: str) -> dict[str, Any]:
             }
         )
     )
-    figures = await run_peer([python, str(WORKER), "worker", "-l", "warn"], given.records, folder / "peer.log", {"PEER": str(peer)})
-    return {**figures, "guarantee": "at least once, no dedup", "settings": {**SETTINGS, "packages": " ".join(PACKAGES)}}
+    figures = await run_peer([python, str(WORKER), "--loop", LOOP, "worker", "-l", "warn"], given.records, folder / "peer.log", {"PEER": str(peer)})
+    return {**figures, "guarantee": "at least once, no dedup", "settings": {**SETTINGS, "loop": LOOP, "packages": " ".join(PACKAGES)}}
