@@ -8,10 +8,10 @@ import re
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -66,10 +66,16 @@ class Attacked(NamedTuple):
     def stored(self) -> dict[str, list[str]]:
         """Give the message ids of what it stored, by the end of the topic's name: `raw`, `dead.ingest`."""
         found: dict[str, list[str]] = {}
-        for line in self.ledger.read_bytes().splitlines():
-            record = orjson.loads(line)
+        for record in self._records():
             found.setdefault(record["topic"].removeprefix("shop."), []).append(record["id"])
         return found
+
+    def values(self, topic: str = "raw") -> list[bytes]:
+        """Give the values that it stored in a topic, in order; empty ones in place of those that are large."""
+        return [record["value"].encode() for record in self._records() if record["topic"] == f"shop.{topic}"]
+
+    def _records(self) -> Iterator[Any]:
+        return map(orjson.loads, self.ledger.read_bytes().splitlines())
 
 
 @asynccontextmanager

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final
+from uuid import uuid4
+
+import orjson
 
 from pipeline.app.collector import bodies, listener, requests, server
 from pipeline.ingest import Refused, body, collect, refusals
+from pipeline.ingest.webhook import delivery, signature
+from pipeline.model import json_text
 from pipeline.model import limits as sizes
 
 _PATIENT_SECONDS: Final = 3600
@@ -78,6 +85,82 @@ def _forgetful() -> None:
     requests.Application._take = sometimes  # type: ignore[method-assign, assignment]
 
 
+def _read(change: Callable[[bytes], bytes], settle: Callable[[Any], Any] = lambda value: value) -> None:
+    """Change the text of bodies before they are read, and what was read of them."""
+    decode = json_text.decode_marked
+
+    def changed(text: bytes) -> tuple[Any, bool]:
+        value, odd = decode(change(text))
+        return settle(value), odd
+
+    json_text.decode_marked = changed
+
+
+def _rounds_numbers() -> None:
+    """Carry integers as doubles, as a reader of JavaScript does."""
+    _read(lambda text: re.sub(rb"(?<=[:\[])-?\d{16,400}(?=[,}\]])", lambda number: repr(float(number[0])).encode(), text))
+
+
+def _cuts_texts() -> None:
+    """End a text at NUL, as C does."""
+    _read(lambda text: re.sub(rb'\\u0000[^"]*', b"", text))
+
+
+def _folded(value: Any) -> Any:  # noqa: ANN401 (any JSON value)
+    if isinstance(value, dict):
+        return {re.sub(r"[^a-z]", "", name.lower()) if name not in _SPEC else name: _folded(one) for name, one in value.items()}
+    return [_folded(one) for one in value] if isinstance(value, list) else value
+
+
+_SPEC: Final = ("messageId", "userId", "anonymousId")
+
+
+def _folds_keys() -> None:
+    _read(lambda text: text, _folded)
+
+
+def _neat_texts() -> None:
+    """Strip what a spreadsheet would take for a formula."""
+    _read(lambda text: text.replace(b'"=', b'"'))
+
+
+def _talkative() -> None:
+    take = requests.Application._take
+
+    async def told(self: Any, endpoint: Any, scope: Any, headers: Any, origin: Any, text: bytes, now: float) -> Any:  # noqa: ANN401 (as the method it breaks)
+        print(orjson.loads(text).get("event") if text.endswith(b"}") else text, file=sys.stderr, flush=True)
+        return await take(self, endpoint, scope, headers, origin, text, now)
+
+    requests.Application._take = told  # type: ignore[method-assign, assignment]
+
+
+def _believes_all() -> None:
+    delivery.unproved = lambda *_: None  # type: ignore[attr-defined]
+
+
+def _ageless() -> None:
+    signature._age_fault = lambda *_: None
+
+
+def _rereads() -> None:
+    """Sign what the body says, not its bytes."""
+    signed = signature._signed
+
+    def compact(template: str, headers: Any, body: bytes, stamp: str) -> bytes:  # noqa: ANN401 (as the function it breaks)
+        return signed(template, headers, orjson.dumps(orjson.loads(body)), stamp)
+
+    signature._signed = compact
+
+
+def _new_ids() -> None:
+    made = delivery.calls_of  # type: ignore[attr-defined]
+
+    def calls_of(*arguments: Any) -> list[dict[str, Any]]:  # noqa: ANN401 (as the function it breaks)
+        return [{**call, "messageId": str(uuid4())} for call in made(*arguments)]
+
+    delivery.calls_of = calls_of  # type: ignore[attr-defined, assignment]
+
+
 class _Black:
     """An outbox that says that it has stored what it threw away."""
 
@@ -98,13 +181,22 @@ def _whole_or_nothing() -> None:
 
 
 BROKEN: Final[Mapping[str, Callable[[], None]]] = {
+    "ageless": _ageless,
     "any_coding": _any_coding,
+    "believes_all": _believes_all,
     "bottomless": _bottomless,
     "crashes": _crashes,
+    "cuts_texts": _cuts_texts,
     "few_connections": _few_connections,
+    "folds_keys": _folds_keys,
     "forgetful": _forgetful,
     "long_heads": _long_heads,
+    "neat_texts": _neat_texts,
+    "new_ids": _new_ids,
     "patient": _patient,
+    "rereads": _rereads,
+    "rounds_numbers": _rounds_numbers,
+    "talkative": _talkative,
     "unbounded_gunzip": _unbounded_gunzip,
     "waits_for_readers": _waits_for_readers,
     "whole_or_nothing": _whole_or_nothing,

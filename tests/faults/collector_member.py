@@ -1,6 +1,7 @@
 """A collector in a process of its own, as `headrace run collector` runs it, whose broker is a file: what an attack costs is this process's alone.
 
-`python -m tests.faults.collector_member FILE SECONDS BROKEN` prints its port. Each stored record is a line of FILE: topic, message id, size. SECONDS
+`python -m tests.faults.collector_member FILE SECONDS BROKEN` prints its port. Each stored record is a line of FILE: topic, message id,
+size, and the value where it is small. SECONDS
 are its deadlines, 0 for those of the product. BROKEN names a deliberately broken build (`tests.faults.broken_collector`), or is empty.
 """
 
@@ -16,6 +17,7 @@ import orjson
 import uvloop
 
 from pipeline.app.collector import Checking, Reply, RouteRequest, Tokens, bodies, listener, serve_collector, server
+from pipeline.app.processes.admission import Admission
 from pipeline.app.processes.options import call_schemas, prepare_process
 from pipeline.ingest import WriteKeys
 from pipeline.model.record import Output
@@ -24,8 +26,19 @@ from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.metrics.prometheus import PrometheusMetrics
 from tests.faults.broken_collector import BROKEN
 
-WORKSPACE = Workspace("shop", version=1, sources={"web": Source("web", ("demo",)), "app": Source("app", ("app-key",))})
+HOOK_SECRETS = ("whsec_b25lIG9mIHR3byBzZWNyZXRzIQ==", "whsec_dGhlIG90aGVyIG9mIHRoZW0gISE=")
+"""The old and the new secret of the webhook source `hooks`, which signs as Standard Webhooks does."""
+WORKSPACE = Workspace(
+    "shop",
+    version=1,
+    sources={
+        "web": Source("web", ("demo",)),
+        "app": Source("app", ("app-key",)),
+        "hooks": Source("hooks", type="webhook", preset="generic", secrets=HOOK_SECRETS),
+    },
+)
 KEYS = {"demo": "web", "app-key": "app"}
+SMALL_BYTES = 8 * 1024
 LARGE_BYTES = 8 * 1024 * 1024
 """A page that fits into no buffer of the system."""
 DISABLED = {"old-key": "web"}
@@ -61,7 +74,8 @@ def _line(output: Output) -> bytes:
     except (ValueError, AttributeError):
         ident = ""
     kept = ident if isinstance(ident, str) else ""
-    return orjson.dumps({"topic": output.topic, "id": kept, "bytes": len(value)}) + b"\n"
+    shown = value.decode("utf-8", "replace") if len(value) <= SMALL_BYTES else ""
+    return orjson.dumps({"topic": output.topic, "id": kept, "bytes": len(value), "value": shown}) + b"\n"
 
 
 async def _large(_request: RouteRequest) -> Reply:
@@ -75,6 +89,8 @@ async def main(path: Path, seconds: float, broken: str) -> None:
         bodies.BODY_SECONDS = seconds  # type: ignore[misc]
     if broken:
         BROKEN[broken]()
+    admission = Admission(str)
+    admission.take(WORKSPACE)
     producer, clock, stop = FileProducer(path), SystemClock(), asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await serve_collector(
@@ -85,6 +101,7 @@ async def main(path: Path, seconds: float, broken: str) -> None:
         keys=lambda: WriteKeys(KEYS, DISABLED),
         tokens=Tokens(dict, b"0" * 32),
         checking=Checking(call_schemas()),
+        hook=admission.hook,
         metrics=PrometheusMetrics(),
         clock=clock,
         routes={("GET", "/large"): _large},

@@ -173,7 +173,7 @@ async def test_no_request_hides_in_another_one(tmp_path: Path, row: Row) -> None
             return [
                 expected("each form is answered as the table says", wanted, found),
                 Verdict("nothing smuggled is stored", len(stored), tuple(ident for ident in stored if ident != "m")),
-                Verdict("each 200 is stored once", accepted, () if len(stored) == accepted else (f"{len(stored)}, not {accepted}",)),
+                Verdict("L1 each 200 is stored once", accepted, () if len(stored) == accepted else (f"{len(stored)}, not {accepted}",)),
                 bounded({"memory, MB": grown}, {"memory, MB": 2 * BODY_CAP_MB + 8}),
             ]
 
