@@ -38,7 +38,11 @@ BATCH_TOO_LONG: Final = Refused(400, "batch_too_long", "The batch has more than 
 TOO_LARGE: Final = Refused(413, "payload_too_large", "The body is larger than 8 MiB after decompression.")
 TOO_DENSE: Final = Refused(413, "payload_too_large", "The body unpacks to more than 1 MiB and more than a hundred times its size.")
 TOO_SLOW: Final = Refused(408, "request_timeout", "The body took longer than a minute to arrive.")
-INVALID_WRITE_KEY: Final = Refused(401, "invalid_write_key", "No known write key: not in Authorization, X-Write-Key, body, batch items or query.")
+# RudderStack's SDKs for apps stop on the words "invalid write key" alone, and would send the same for ever (rudder-sdk-android 1.28,
+# RudderNetworkManager; rudder-sdk-ios 1.31, RSNetworkManager).
+INVALID_WRITE_KEY: Final = Refused(
+    401, "invalid_write_key", "Invalid write key: no known one in Authorization, X-Write-Key, body, batch items or query."
+)
 INVALID_TOKEN: Final = Refused(511, "invalid_token", "The access token is expired or not known; ask for another one.")
 ORIGIN_NOT_ALLOWED: Final = Refused(403, "origin_not_allowed", "The source of this write key takes nothing from pages of this origin.")
 RATE_LIMITED: Final = Refused(429, "rate_limited", "The source sends more events than its rate allows.", RETRY_AFTER_SECONDS)

@@ -230,14 +230,23 @@ def _figures(result: Result, done: Ended, passed: bool) -> str:  # noqa: FBT001 
     return f"{figures}; exit code {done.code}; {done.errors[-300:]}"
 
 
-def kill_collector(one: Installation, after: float) -> threading.Thread:
-    """Kill the collector, as a machine that fails does, once it took some events."""
-    pid, before = one.pid_of("collector"), taken(one.port)
+def kill_collector(one: Installation, runs: Sequence[Run]) -> threading.Thread:
+    """Kill the collector, as a machine that fails does, in the middle of some runs.
+
+    It is killed once it took a quarter of their events. An SDK that asks for its settings first, and asks once only, sends nothing at all where it
+    finds nobody (as RudderStack's in the browser, also without us), so the kill waits until an event of each such run is in the lake.
+    """
+    pid, before, after = one.pid_of("collector"), taken(one.port), sum(run.expected for run in runs) / 4
+    waiting = {f"{run.prefix}-" for run in runs if run.client.asks_first}
 
     def kill() -> None:
         end = time.monotonic() + LONGEST_START
         while taken(one.port) - before < after and time.monotonic() < end:
             time.sleep(0.1)
+        while waiting and time.monotonic() < end:
+            ids = [call_id(run.client, message) for message in read_lake(one) for run in runs]
+            waiting.difference_update([prefix for prefix in waiting if any(ident.startswith(prefix) for ident in ids)])
+        print(f"         the collector is killed{f', before {sorted(waiting)} began' if waiting else ''}", file=sys.stderr, flush=True)
         os.kill(pid, signal.SIGKILL)
 
     thread = threading.Thread(target=kill)
@@ -261,7 +270,7 @@ def send(one: Installation, clients: Sequence[Client], commands: dict[str, list[
         if not hit:
             continue
         before = one.pid_of("collector")
-        killer = kill_collector(one, sum(run.expected for run in hit) / 4)
+        killer = kill_collector(one, hit)
         with ThreadPoolExecutor(len(hit)) as pool:
             done = list(pool.map(lambda run: perform(run, one.port, alone=False), hit))
         killer.join()

@@ -26,6 +26,11 @@ def test_errors_have_code_and_message(refusal: Refused) -> None:
     assert dict(headers)["content-type"] == "application/json"
 
 
+def test_an_unknown_key_is_told_in_the_words_of_rudderstack() -> None:
+    """Its SDKs for Android and iOS look for them in the body, and go on sending without them."""
+    assert b"invalid write key" in answers.refused(refusals.INVALID_WRITE_KEY, None).body.lower()
+
+
 @pytest.mark.parametrize("refusal", REFUSALS)
 def test_only_what_may_help_says_when_to_come_back(refusal: Refused) -> None:
     """Retry-After and X-RateLimit-Reset are small whole seconds, on 429 and 503 alone."""
