@@ -41,6 +41,7 @@ NOT_RUN = {
     ("docs/guide/quickstart.md", "it stays in the foreground; the tests have a run of their own"),
     ("docs/guide/reliability.md", "it takes an hour"),
     ("docs/guide/website.md", "asks npm's registry"),
+    ("docs/guide/rudderstack-sdks.md", "tests/acceptance/every_sdk.py sends with it"),
     ("docs/guide/topologies.md", "it stays in the foreground, and the run of the tests has this processor already"),
 }
 
