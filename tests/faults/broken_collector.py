@@ -6,14 +6,17 @@ import re
 import sys
 import zlib
 from collections.abc import Callable, Mapping
+from hashlib import sha256
 from typing import Any, Final
 from uuid import uuid4
 
 import orjson
 
-from pipeline.app.collector import bodies, listener, requests, server
-from pipeline.ingest import Refused, body, collect, refusals
+from pipeline.app.collector import bodies, limits, listener, requests, server
+from pipeline.ingest import Refused, WriteKeys, body, collect, refusals
+from pipeline.ingest.credentials import basic_key
 from pipeline.ingest.webhook import delivery, signature
+from pipeline.ingest.write_keys import Holder
 from pipeline.model import json_text
 from pipeline.model import limits as sizes
 
@@ -180,23 +183,61 @@ def _whole_or_nothing() -> None:
     requests.collect = broken  # type: ignore[attr-defined]
 
 
+def _compares_letters() -> None:
+    def of(_self: Any, key: Any) -> Holder | None:  # noqa: ANN401 (as the method it breaks)
+        return next((Holder("app", "") for one in _collector_keys() if isinstance(key, str) and _same(one, key)), None)
+
+    WriteKeys.of = of  # type: ignore[method-assign, assignment]
+    WriteKeys.of_header = lambda self, authorization: self.of(basic_key(authorization or ""))  # type: ignore[method-assign]
+
+
+def _collector_keys() -> list[str]:
+    """Give the keys that the collector under attack knows, in clear."""
+    from tests.faults.collector_member import KEYS  # noqa: PLC0415 (it imports this)
+
+    return list(KEYS)
+
+
+def _same(one: str, other: str) -> bool:
+    """Compare letter by letter up to the first that differs, in a way that costs some microseconds for each."""
+    for mine, theirs in zip(one, other, strict=False):
+        if sha256(mine.encode() * 500).digest() != sha256(theirs.encode() * 500).digest():
+            return False
+    return len(one) == len(other)
+
+
+def _names_disabled() -> None:
+    def broken(request: Any, keys: Any, workspace: Any) -> Any:  # noqa: ANN401 (as collect)
+        verdict = collect(request, keys, workspace)
+        return refusals.SOURCE_DISABLED if isinstance(verdict, Refused) and verdict.key else verdict
+
+    requests.collect = broken  # type: ignore[attr-defined]
+
+
+def _unbounded_guesses() -> None:
+    limits.GUESSES_AT_ONCE = 1e9  # type: ignore[misc]
+
+
 BROKEN: Final[Mapping[str, Callable[[], None]]] = {
     "ageless": _ageless,
     "any_coding": _any_coding,
     "believes_all": _believes_all,
     "bottomless": _bottomless,
+    "compares_letters": _compares_letters,
     "crashes": _crashes,
     "cuts_texts": _cuts_texts,
     "few_connections": _few_connections,
     "folds_keys": _folds_keys,
     "forgetful": _forgetful,
     "long_heads": _long_heads,
+    "names_disabled": _names_disabled,
     "neat_texts": _neat_texts,
     "new_ids": _new_ids,
     "patient": _patient,
     "rereads": _rereads,
     "rounds_numbers": _rounds_numbers,
     "talkative": _talkative,
+    "unbounded_guesses": _unbounded_guesses,
     "unbounded_gunzip": _unbounded_gunzip,
     "waits_for_readers": _waits_for_readers,
     "whole_or_nothing": _whole_or_nothing,

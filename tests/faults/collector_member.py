@@ -37,11 +37,14 @@ WORKSPACE = Workspace(
         "hooks": Source("hooks", type="webhook", preset="generic", secrets=HOOK_SECRETS),
     },
 )
-KEYS = {"demo": "web", "app-key": "app"}
+LONG_KEY = "0f1e2d3c4b5a69788796a5b4c3d2e1f0"
+"""A key as `headrace source add` makes one."""
+LONG_DISABLED = "f0e1d2c3b4a5968778695a4b3c2d1e0f"
+KEYS = {"demo": "web", "app-key": "app", LONG_KEY: "app"}
 SMALL_BYTES = 8 * 1024
 LARGE_BYTES = 8 * 1024 * 1024
 """A page that fits into no buffer of the system."""
-DISABLED = {"old-key": "web"}
+DISABLED = {"old-key": "web", LONG_DISABLED: "app"}
 
 
 class FileProducer:
