@@ -99,6 +99,22 @@ def test_what_is_no_request_is_refused(value: bytes) -> None:
         read_item(value)
 
 
+@pytest.mark.parametrize(
+    ("secret", "said", "kept"),
+    [
+        ("https://tool.example/hook?token=t0k3n-of-ours", "no such page: /hook?token=t0k3n-of-ours", "no such page: ***"),
+        ("https://tool.example/hook?token=t0k3n-of-ours", "token t0k3n-of-ours is unknown", "token *** is unknown"),
+        ("https://hooks.example/services/T000/XXXXXXXXXX", "no team for XXXXXXXXXX in services", "no team for *** in ***"),
+        ("Bearer t0k3n-of-ours", "bad token 't0k3n-of-ours'", "bad token '***'"),
+        ("Bearer t0k3n-of-ours", "the Bearer of this hook", "the Bearer of this hook"),
+        ("https://tool.example/hook", "no hook on this host: tool.example", "no hook on this host: tool.example"),
+    ],
+)
+def test_what_a_tool_sees_of_a_secret_is_masked_too(secret: str, said: str, kept: str) -> None:
+    """It gets an address without the host, and a token behind its scheme; it may repeat just that, and words stay words."""
+    assert redacted_answer(said.encode(), forms_to_mask([secret])) == kept
+
+
 def test_answers_are_redacted_before_they_are_cut() -> None:
     """A secret that lies across the cut is masked as a whole."""
     masks = forms_to_mask(["hunter22"])
