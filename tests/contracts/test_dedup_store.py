@@ -163,6 +163,20 @@ def test_the_store_on_disk_answers_as_a_dictionary(tmp_path_factory: pytest.Temp
     actual.close()
 
 
+def test_the_filter_grows_with_the_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From the first group to more than a word of 8 or 16 bits has place for, and when old ones are forgotten, all ids of the bound are known."""
+    monkeypatch.setattr("pipeline.runtime.stores.sorted_runs._UNFILTERED_IDS", 0)
+    store = on_disk(tmp_path / "store", 2_400)
+    widths = set()
+    for end in range(5, 3_500, 5):
+        store.add({name(number): (end, number) for number in range(end - 5, end)}, end)
+        if end % 50 == 0:
+            widths.add(store._filter.view.itemsize)
+            assert not [number for number in range(max(0, end - 2_100), end) if store.seen(name(number)) is None]
+    assert {1, 2, 4} == widths
+    store.close()
+
+
 def test_millions_of_ids_are_told_apart(tmp_path: Path) -> None:
     """Of a million unique ids none is taken for another, with the filter at work; all of them are known, before and after opening again."""
     store = on_disk(tmp_path / "store", 1_200_000)

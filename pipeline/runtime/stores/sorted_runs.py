@@ -4,8 +4,8 @@ What was added lies in a dictionary until there is enough of it to be written as
 takes, are merged into one, a chunk at a time. A group is a run, finished or growing; groups lie in the order of time, and the oldest is dropped whole
 when it leaves the window, or when the store holds more ids than it may.
 
-The filter is one array of 32-bit words, in which bit g of a word is group g's Bloom filter: four reads and three ANDs leave the bits of the
-groups that may hold an id, which is none for nearly all new ones. The answer itself always comes from the digests on disk.
+The filter (`group_filter`) names the groups that may hold an id, which is none for nearly all new ones. The answer itself always comes from the
+digests on disk.
 
 There is no log and no fsync: the manifest names the segments and the changelog offset that they reflect together, and is replaced in one step
 after them. What a killed process had not written is read from the changelog again; what a power cut tore is found by its checksum.
@@ -26,10 +26,10 @@ from typing import Any, Final
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from pipeline.ports.broker import Uncertain
 from pipeline.ports.store import DIGEST_BYTES, Block, StoreRefused
+from pipeline.runtime.stores.group_filter import GroupFilter
 from pipeline.runtime.stores.segment import CHUNK_IDS, Segment, SegmentWriter, sorted_block, words
 
 MAX_IDS: Final = 12_500_000
@@ -43,9 +43,8 @@ _RUNS: Final = 24
 _SEGMENTS: Final = 16
 _POSITIONS_PER_ID: Final = 14
 """Filter bits for each id of a group; with four of them set 0.4 % of the ids that a group does not have are looked for in it all the same."""
-_UNFILTERED_IDS: Final = 100_000
-"""Up to here every segment is asked: the filter would cost a small store more memory than it saves time."""
-_TOUCHED_WORDS: Final = 1 << 20
+_UNFILTERED_IDS: Final = 10_000
+"""Up to here every segment is asked, at 3 µs each: the filter would cost a small store more memory than it saves time."""
 _FLUSH_MS: Final = 3_600_000
 """What is older than this against the newest is written, so that the changelog never forgets what a quiet store has in memory only."""
 _WORDS: Final = struct.Struct(">4I")
@@ -106,8 +105,7 @@ class SortedRunsStore:
         self._upkeep: Generator[None] | None = None
         self._merged_bit = -1
         self._loaded = False
-        self._filter: NDArray[np.uint32] | None = None
-        self._view = memoryview(b"")
+        self._filter = GroupFilter(self._words)
         self._filtering = False
 
     def load(self) -> Iterator[None]:
@@ -121,13 +119,13 @@ class SortedRunsStore:
         else:
             self._write_manifest()
         if self._disk_ids > _UNFILTERED_IDS:
-            yield from self._make_filter()
+            yield from self._filter.make(self._bits)
         for group in self._groups:
             for segment in group.segments:
                 for rows in segment.load():
-                    self._note(rows, group.bit)
+                    self._filter.note(rows, group.bit)
                     yield
-        self._filtering = self._filter is not None
+        self._filtering = self._filter.is_made
         self._loaded = True
         self._bound()
 
@@ -182,7 +180,7 @@ class SortedRunsStore:
         first, second, third, fourth = _WORDS.unpack(digest)
         if not self._filtering:
             return self._search(digest, first, -1)
-        view, size = self._view, self._words
+        view, size = self._filter.view, self._words
         groups = view[first % size] & view[second % size] & view[third % size] & view[fourth % size]
         return self._search(digest, first, groups) if groups else None
 
@@ -243,7 +241,7 @@ class SortedRunsStore:
         group = self._growing()
         segment = self._write_segment(block)
         for rows in segment.load():
-            self._note(rows, group.bit)
+            self._filter.note(rows, group.bit)
         group.segments.append(segment)
         self._disk_ids += segment.ids
         self._bound()
@@ -258,7 +256,12 @@ class SortedRunsStore:
             used = {group.bit for group in self._groups}
         made = _Group(next(bit for bit in range(_GROUPS) if bit not in used))
         self._groups.append(made)
+        self._filter.widen(self._bits())
         return made
+
+    def _bits(self) -> int:
+        """Say how many bits a word of the filter needs."""
+        return max((group.bit for group in self._groups), default=0) + 1
 
     def _write_segment(self, block: Block) -> Segment:
         self._number += 1
@@ -289,7 +292,7 @@ class SortedRunsStore:
         self._write_manifest()
 
     def _work_on(self) -> None:
-        if self._upkeep is None and self._filter is None and self._disk_ids > _UNFILTERED_IDS:
+        if self._upkeep is None and not self._filter.is_made and self._disk_ids > _UNFILTERED_IDS:
             self._upkeep = self._fill_filter()
         if self._upkeep is None:
             for group in self._groups:
@@ -300,31 +303,18 @@ class SortedRunsStore:
         if self._upkeep is not None and next(self._upkeep, self) is self:
             self._upkeep, self._merged_bit = None, -1
 
-    def _make_filter(self) -> Iterator[None]:
-        """Make an empty filter, touching its memory a little at a time: a first touch clears up to 2 MB, and hashes touch all of it at once."""
-        made = np.zeros(self._words, np.uint32)
-        for start in range(0, self._words, _TOUCHED_WORDS):
-            made[start : start + _TOUCHED_WORDS] = 0
-            yield
-        self._filter, self._view = made, made.data
-
     def _fill_filter(self) -> Generator[None]:
         """Make the filter for what is there, a little at a time."""
-        yield from self._make_filter()
+        yield from self._filter.make(self._bits)
         for group in list(self._groups):
             for segment in list(group.segments):
-                for first in range(0, 65_536, 4096):
+                pieces = min(65_536, -(-segment.ids // CHUNK_IDS))
+                for piece in range(pieces):
+                    first, end = (65_536 * place // pieces for place in (piece, piece + 1))
                     if group in self._groups:
-                        self._note(words(segment.between(first, first + 4096).digests), group.bit)
+                        self._filter.note(words(segment.between(first, end).digests), group.bit)
                         yield
         self._filtering = True
-
-    def _note(self, rows: NDArray[np.uint32], bit: int) -> None:
-        if self._filter is None:
-            return
-        mask = np.uint32(1 << bit)
-        for column in range(4):
-            self._filter[rows[:, column] % np.uint32(self._words)] |= mask
 
     def changelog_offset(self) -> int:
         """Give the changelog offset that the store reflects; 0 for an empty store."""
@@ -365,8 +355,7 @@ class SortedRunsStore:
             self.missing_until(group.newest_ms)
         if group.bit == self._merged_bit:
             self._stop_upkeep()
-        if self._filter is not None:
-            self._filter &= np.uint32(~(1 << group.bit) & 0xFFFFFFFF)
+        self._filter.drop(group.bit)
         self._disk_ids -= group.ids
         self._removed += group.segments
 
