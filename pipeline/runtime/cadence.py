@@ -6,8 +6,9 @@ from typing import Final
 
 from pipeline.runtime.inbox import INBOX_BYTES
 
-TRANSACTION_BYTES: Final = 6 * 1024 * 1024
-"""Output at which a transaction is committed whatever the interval says."""
+TRANSACTION_BYTES: Final = 3 * 1024 * 1024
+"""Output at which a transaction is committed whatever the interval says. Until then each partition keeps it twice: as records and as the batches
+that are made of them, which take about five times this size together."""
 STRETCH_MOST: Final = 4.0
 """How many intervals a transaction may last while the inbox is full: a transaction costs milliseconds here and in the broker, whatever is in it."""
 STEPS_SHARE: Final = 0.5
