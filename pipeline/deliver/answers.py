@@ -65,4 +65,4 @@ def redacted_answer(body: bytes, masks: tuple[bytes, ...]) -> str:
     for form in masks:
         reach = reach.replace(form, MASK.encode())
     text = reach[:ANSWER_BYTES].decode("utf-8", "replace")
-    return text if len(text.encode()) <= ANSWER_BYTES else text.encode()[:ANSWER_BYTES].decode("utf-8", "ignore")
+    return text if text.isascii() or len(text.encode()) <= ANSWER_BYTES else text.encode()[:ANSWER_BYTES].decode("utf-8", "ignore")

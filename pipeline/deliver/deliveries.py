@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 import orjson
@@ -29,14 +30,18 @@ def delivery_value(headers: Headers, answer: Answer, *, outcome: AttemptOutcome,
     Returns:
         JSON.
     """
+    get = headers.get
+    destination, mapping, source, event, event_type = _texts(
+        get(names.DESTINATION, b""), get(names.MAPPING, b""), get(names.SOURCE, b""), get(names.EVENT, b""), get(names.TYPE, b"")
+    )
     return orjson.dumps(
         {
-            "message_id": _text(headers, names.MESSAGE_ID),
-            "destination": _text(headers, names.DESTINATION),
-            "mapping": _text(headers, names.MAPPING),
-            "source": _text(headers, names.SOURCE),
-            "event": _text(headers, names.EVENT),
-            "type": _text(headers, names.TYPE),
+            "message_id": get(names.MESSAGE_ID, b"").decode("utf-8", "replace"),
+            "destination": destination,
+            "mapping": mapping,
+            "source": source,
+            "event": event,
+            "type": event_type,
             "attempt": attempt,
             "status": answer.status,
             "error": answer.error,
@@ -45,7 +50,7 @@ def delivery_value(headers: Headers, answer: Answer, *, outcome: AttemptOutcome,
             "latency_ms": round(answer.latency_ms, 1),
             "at": at_ms,
             "answer": answer_text,
-            "event_origin": _text(headers, names.EVENT_ORIGIN),
+            "event_origin": get(names.EVENT_ORIGIN, b"").decode("utf-8", "replace"),
         }
     )
 
@@ -109,5 +114,7 @@ def request_key(retry_key: bytes | None) -> bytes | None:
 _OF_RETRIES = frozenset((names.ATTEMPT, names.FIRST_ATTEMPT, names.NOT_BEFORE))
 
 
-def _text(headers: Headers, name: str) -> str:
-    return headers.get(name, b"").decode("utf-8", "replace")
+@lru_cache(maxsize=4096)
+def _texts(*values: bytes) -> tuple[str, ...]:
+    """Read the headers that say the same of many events."""
+    return tuple(value.decode("utf-8", "replace") for value in values)

@@ -13,7 +13,9 @@ from pipeline.deliver.signature import sign
 from pipeline.model.json_text import decode, encode
 from pipeline.ports.http import Request
 
-_WRITTEN: Final = re.compile(rb'\{"id":"([^"\\\x00-\x1f\x7f-\xff]+)",("method":.*?),"body":(?=.*\}\Z)', re.DOTALL)
+_BEFORE_ID: Final = b'{"id":"'
+_BEFORE_HEAD: Final = b'",'
+_BEFORE_BODY: Final = b',"body":'
 _PLACEHOLDER: Final = re.compile(r"(\$+)\{secret:(?:([A-Za-z0-9_.-]+)\})?")
 
 
@@ -43,10 +45,23 @@ def read_item(value: bytes) -> Item:
     Raises:
         ValueError: The value is not such JSON.
     """
-    # As translate writes it: the body is last, and all before it but the id is the same for every event of a mapping.
-    found = _WRITTEN.match(value)
-    if found is not None and (head := _head(found.group(2))) is not None:
-        return Item(found.group(1).decode(), *head, value[found.end() : -1])
+    return _as_written(value) or _parsed(value)
+
+
+def _as_written(value: bytes) -> Item | None:
+    """Take apart what translate wrote: the body is last, and all before it but the id is the same for every event of a mapping."""
+    ends = value.find(_BEFORE_HEAD, len(_BEFORE_ID))
+    head_ends = value.find(_BEFORE_BODY, ends)
+    if ends < 0 or head_ends < 0 or not value.startswith(_BEFORE_ID) or not value.endswith(b"}"):
+        return None
+    ident = value[len(_BEFORE_ID) : ends].decode("latin-1")
+    if not ident.isascii() or not ident.isprintable() or '"' in ident or "\\" in ident:
+        return None  # written with escapes, or no JSON
+    head = _head(value[ends + len(_BEFORE_HEAD) : head_ends])
+    return None if head is None else Item(ident, *head, value[head_ends + len(_BEFORE_BODY) : -1])
+
+
+def _parsed(value: bytes) -> Item:
     parsed = decode(value)[0]
     try:
         return Item(str(parsed["id"]), str(parsed["method"]), str(parsed["url"]), dict(parsed["headers"]), encode(parsed["body"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hashlib
 from functools import lru_cache
 from typing import Any, Final
@@ -27,9 +27,10 @@ def sign(secret: str, request_id: str, timestamp_seconds: int, body: bytes) -> s
     """
     begun, end = _begun(secret)
     inner, outer = begun.copy(), end.copy()
-    inner.update(b"%s.%d.%s" % (request_id.encode(), timestamp_seconds, body))
+    inner.update(f"{request_id}.{timestamp_seconds}.".encode())
+    inner.update(body)
     outer.update(inner.digest())
-    return "v1," + base64.b64encode(outer.digest()).decode()
+    return "v1," + binascii.b2a_base64(outer.digest(), newline=False).decode()
 
 
 @lru_cache(maxsize=1024)

@@ -46,6 +46,7 @@ MISSING_SECRET = "missing_secret"  # noqa: S105 (the name of an error)
 _OURS = frozenset((MISSING_SECRET, "invalid_request", "address_blocked"))
 """Errors of attempts that were not made because of what is declared: a fault of ours never ends an event."""
 
+_DELIVERED = Delivered()
 _BUSY = frozenset((408, 423, 429))
 
 
@@ -62,7 +63,7 @@ def classify(status: int, headers: Mapping[str, str], error: str, now_ms: int) -
         The verdict. Source: design §2.4; RFC 9110 §15 for the statuses.
     """
     if 200 <= status < 300:
-        return Delivered()
+        return _DELIVERED
     if status == 0:
         return Park("misconfigured") if error in _OURS else Retry(broken=True)
     if status in _BUSY or (status >= 500 and status != 501) or status < 200:

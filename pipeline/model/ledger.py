@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from typing import Any, Final, Literal, NamedTuple
 
@@ -68,11 +69,7 @@ class Tally:
             latency_ms: How long it took, in milliseconds.
         """
         self.statuses[status] += 1
-        for index, bound in enumerate(LATENCY_BOUNDS_MS):
-            if latency_ms <= bound:
-                self.latencies[index] += 1
-                return
-        self.latencies[-1] += 1
+        self.latencies[bisect_left(LATENCY_BOUNDS_MS, latency_ms)] += 1
 
     def totals(self) -> dict[str, int]:
         """Add the rows up by verdict.

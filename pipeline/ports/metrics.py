@@ -16,6 +16,6 @@ class Metrics(Protocol):
         """Set a gauge."""
         ...
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
-        """Add one observation to a histogram."""
+    def observe(self, name: str, *values: float, **labels: str) -> None:
+        """Add observations to a histogram."""
         ...

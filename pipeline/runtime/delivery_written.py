@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from pipeline.deliver.deliveries import AttemptOutcome, delivery_value, retry_record, with_attempts
@@ -160,8 +160,7 @@ class Written:
         metrics.observe("headrace_transaction_seconds", seconds, processor=processor)
         for status, count in self.tally.statuses.items():
             metrics.add("headrace_deliveries_total", count, destination=self._destination, status=str(status))
-        for latency in self.latencies:
-            metrics.observe("headrace_delivery_seconds", latency, destination=self._destination)
+        metrics.observe("headrace_delivery_seconds", *self.latencies, destination=self._destination)
         if self.last is not None:
             count_transaction(metrics, processor, self.tally, self.last, now_ms)
 
@@ -224,10 +223,10 @@ class Written:
 
 def _row(headers: Headers, destination: str, verdict: LedgerVerdict, reason: str) -> Row:
     get = headers.get
-    return _a_row(get(names.SOURCE, b""), get(names.TYPE, b""), get(names.EVENT, b""), destination=destination, verdict=verdict, reason=reason)
+    return _a_row(get(names.SOURCE, b""), get(names.TYPE, b""), get(names.EVENT, b""), destination, verdict, reason)
 
 
 @lru_cache(maxsize=4096)
-def _a_row(*of_event: bytes, destination: str, verdict: LedgerVerdict, reason: str) -> Row:
-    source, event_type, event = (text.decode("utf-8", "replace") for text in of_event)
-    return Row(source, event_type, event, verdict, reason, destination)
+def _a_row(source: bytes, event_type: bytes, event: bytes, destination: str, verdict: LedgerVerdict, reason: str) -> Row:
+    text = partial(bytes.decode, encoding="utf-8", errors="replace")
+    return Row(text(source), text(event_type), text(event), verdict, reason, destination)

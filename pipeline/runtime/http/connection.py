@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from functools import lru_cache
 from typing import Final
 
 import httptools
+
+from pipeline.runtime.http.deadlines import Deadlines
 
 BODY_BYTES: Final = 64 * 1024
 """How much of an answer's body is read; the rest is never asked for."""
 HEAD_BYTES: Final = 64 * 1024
 """Longest head of an answer, everything before its body counted together."""
+_KNOWN_NAME_BYTES: Final = 64
+"""Longest name of a header that is remembered: names are the tool's, and their memory is bounded."""
 
 
 class ConnectionFailed(Exception):
@@ -45,15 +50,20 @@ class Reply:
 class Connection(asyncio.Protocol):
     """Writes a request, parses its answer and says whether it can be used again.
 
+    Args:
+        loop: Its loop.
+        deadlines: Ends what takes too long.
+
     Attributes:
         reusable: Whether another request can be sent.
         idle_since: When it was put aside, monotonic seconds.
     """
 
-    __slots__ = ("_body", "_headers_done", "_loop", "_parser", "_received", "_reply", "_transport", "_waiter", "idle_since", "reusable")
+    __slots__ = ("_body", "_deadlines", "_headers_done", "_loop", "_parser", "_received", "_reply", "_transport", "_waiter", "idle_since", "reusable")
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, deadlines: Deadlines) -> None:
         self._loop = loop
+        self._deadlines = deadlines
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Reply] | None = None
         self._reply = Reply()
@@ -83,15 +93,19 @@ class Connection(asyncio.Protocol):
         self._headers_done = False
         waiter: asyncio.Future[Reply] = self._loop.create_future()
         self._waiter = waiter
-        timer = self._loop.call_later(seconds, self._fail, "timeout")
-        waiter.add_done_callback(lambda _: timer.cancel())
+        self._deadlines.start(self, seconds)
         assert self._transport is not None  # noqa: S101 (made before it is used)
         self._transport.write(data)
         return waiter
 
+    def expire(self) -> None:
+        """Wait for the answer no longer."""
+        self._fail("timeout")
+
     def close(self) -> None:
         """Close at once."""
         self.reusable = False
+        self._deadlines.stop(self)
         if self._transport is not None:
             self._transport.abort()
 
@@ -119,7 +133,8 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; part of the parser's interface."""
-        self._reply.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        text = _known_name(name) if len(name) <= _KNOWN_NAME_BYTES else _name_text(name)
+        self._reply.headers[text] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """Note that the body begins; part of the parser's interface."""
@@ -158,6 +173,7 @@ class Connection(asyncio.Protocol):
         self._fail("connection_closed" if exc is None else _name(exc))
 
     def _complete(self) -> None:
+        self._deadlines.stop(self)
         if self._waiter is not None and not self._waiter.done():
             self._reply.body = bytes(self._body)
             self._waiter.set_result(self._reply)
@@ -165,10 +181,18 @@ class Connection(asyncio.Protocol):
 
     def _fail(self, name: str) -> None:
         self.reusable = False
+        self._deadlines.stop(self)
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(ConnectionFailed(name, untouched=not self._received and name != "timeout"))
         if self._transport is not None:
             self._transport.abort()
+
+
+def _name_text(name: bytes) -> str:
+    return name.decode("latin-1").lower()
+
+
+_known_name = lru_cache(maxsize=1024)(_name_text)
 
 
 def _name(error: Exception) -> str:

@@ -13,7 +13,7 @@ import socket
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -23,6 +23,7 @@ import certifi
 from pipeline.deliver.addresses import is_public
 from pipeline.ports.http import Answer, Request
 from pipeline.runtime.http.connection import Connection, ConnectionFailed, Reply
+from pipeline.runtime.http.deadlines import Deadlines
 
 IDLE_SECONDS: Final = 60.0
 """How long a connection is kept for the next request."""
@@ -43,12 +44,14 @@ class Target(NamedTuple):
         port: Port.
         tls: Whether it is https.
         head: What every request's head begins with, from the path to the headers that are always sent.
+        place: The first three, by which connections are kept.
     """
 
     host: str
     port: int
     tls: bool
     head: str
+    place: tuple[str, int, bool]
 
 
 class PooledClient:
@@ -67,6 +70,7 @@ class PooledClient:
         self._may_reach: Callable[[str], bool] = (lambda _address: True) if private_addresses else may_reach
         self._connections_per_host = connections_per_host
         self._idle: dict[tuple[str, int, bool], deque[Connection]] = {}
+        self._deadlines: Deadlines | None = None
         self._tls: ssl.SSLContext | None = None
         self._closed = False
 
@@ -87,6 +91,8 @@ class PooledClient:
     async def close(self) -> None:
         """Close all connections."""
         self._closed = True
+        if self._deadlines is not None:
+            self._deadlines.close()
         for idle in self._idle.values():
             for connection in idle:
                 connection.close()
@@ -94,29 +100,25 @@ class PooledClient:
         await asyncio.sleep(0)  # transports end in the loop's next turn
 
     async def _ask(self, target: Target, data: bytes, deadline: float) -> Reply:
-        place = target[:3]
-        connection = self._kept(place)
-        if connection is not None:
+        kept = self._kept(target.place)
+        while True:
+            connection = kept or await self._connect_within(target, deadline)
             try:
-                return await self._over(connection, place, data, deadline)
+                reply = await connection.ask(data, deadline - time.perf_counter())
+            except asyncio.CancelledError:
+                connection.close()
+                raise
             except ConnectionFailed as error:
                 # The tool closed a connection that had been idle, before it could have looked at the request. It is sent once more, as
                 # browsers and Go do for requests with an id of their own.
-                if not error.untouched:
+                if kept is None or not error.untouched:
                     raise
-        try:
-            async with asyncio.timeout(deadline - time.perf_counter()):
-                connection = await self._connect(target)
-        except TimeoutError:
-            raise ConnectionFailed("timeout") from None
-        return await self._over(connection, place, data, deadline)
+                kept = None
+            else:
+                self._keep(connection, target.place)
+                return reply
 
-    async def _over(self, connection: Connection, place: tuple[str, int, bool], data: bytes, deadline: float) -> Reply:
-        try:
-            reply = await connection.ask(data, deadline - time.perf_counter())
-        except asyncio.CancelledError:
-            connection.close()
-            raise
+    def _keep(self, connection: Connection, place: tuple[str, int, bool]) -> None:
         if connection.reusable and not self._closed:
             idle = self._idle.get(place)
             if idle is None:
@@ -124,9 +126,8 @@ class PooledClient:
             if len(idle) < self._connections_per_host:
                 connection.idle_since = time.perf_counter()
                 idle.append(connection)
-                return reply
+                return
         connection.close()
-        return reply
 
     def _kept(self, place: tuple[str, int, bool]) -> Connection | None:
         idle = self._idle.get(place)
@@ -140,6 +141,13 @@ class PooledClient:
             if connection.reusable:
                 return connection
         return None
+
+    async def _connect_within(self, target: Target, deadline: float) -> Connection:
+        try:
+            async with asyncio.timeout(deadline - time.perf_counter()):
+                return await self._connect(target)
+        except TimeoutError:
+            raise ConnectionFailed("timeout") from None
 
     async def _connect(self, target: Target) -> Connection:
         loop = asyncio.get_running_loop()
@@ -162,8 +170,9 @@ class PooledClient:
 
     async def _connect_to(self, address: str, target: Target) -> Connection:
         loop = asyncio.get_running_loop()
+        deadlines = self._deadlines = self._deadlines or Deadlines(loop)
         _, connection = await loop.create_connection(
-            lambda: Connection(loop),
+            lambda: Connection(loop, deadlines),
             address,
             target.port,
             ssl=self._context() if target.tls else None,
@@ -210,7 +219,7 @@ def target_of(url: str) -> Target:
     if parts.username is not None:
         pair = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         head += f"authorization: Basic {base64.b64encode(pair.encode()).decode()}\r\n"
-    return Target(host, port, tls, head)
+    return Target(host, port, tls, head, (host, port, tls))
 
 
 def _bytes_of(request: Request, target: Target) -> bytes:
@@ -219,14 +228,16 @@ def _bytes_of(request: Request, target: Target) -> bytes:
     Raises:
         ValueError: A header's name or value, or the method, cannot be sent.
     """
-    headers: Mapping[str, str] = request.headers
-    for name, value in headers.items():
-        if not _is_name(name) or _CONTROL.search(value):
-            raise ValueError(name)
-    if request.method not in _METHODS:
-        raise ValueError(request.method)
+    method, _, headers, body, _ = request
+    if method not in _METHODS:
+        raise ValueError(method)
+    if not all(map(_is_name, headers)):
+        raise ValueError("invalid_request")
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    return f"{request.method}{target.head}{lines}content-length: {len(request.body)}\r\n\r\n".encode() + request.body
+    # A line of its own within a value would be a header of its own, or the end of the head.
+    if lines.count("\n") != len(headers) or lines.count("\r") != len(headers) or "\0" in lines:
+        raise ValueError("invalid_request")
+    return f"{method}{target.head}{lines}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
 @lru_cache(maxsize=4096)

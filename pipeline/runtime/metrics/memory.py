@@ -36,6 +36,6 @@ class MemoryMetrics:
         """Set a gauge."""
         self.values[self._key(name, labels)] = value
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
-        """Add one observation to a histogram."""
-        self.observations[self._key(name, labels)].append(value)
+    def observe(self, name: str, *values: float, **labels: str) -> None:
+        """Add observations to a histogram."""
+        self.observations[self._key(name, labels)].extend(values)

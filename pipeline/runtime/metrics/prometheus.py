@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import HistogramMetricFamily
@@ -50,9 +50,9 @@ class PrometheusMetrics:
         """Set a gauge."""
         self._child(name, labels).set(value)  # type: ignore[union-attr]  # the table says that it is a gauge
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
-        """Add one observation to a histogram."""
-        self._histograms[name].observe(value, labels)
+    def observe(self, name: str, *values: float, **labels: str) -> None:
+        """Add observations to a histogram."""
+        self._histograms[name].observe(values, labels)
 
     def text(self) -> bytes:
         """Write all metrics in Prometheus' text format."""
@@ -76,8 +76,8 @@ class _Histogram(Collector):
         self._metric = metric
         self._series: dict[tuple[str, ...], _Series] = {}
 
-    def observe(self, value: float, labels: dict[str, str]) -> None:
-        """Add one observation."""
+    def observe(self, values: Sequence[float], labels: dict[str, str]) -> None:
+        """Add observations."""
         key = tuple(labels.values())
         metric = self._metric
         if tuple(labels) != metric.labels:
@@ -88,8 +88,9 @@ class _Histogram(Collector):
         series = self._series.get(key)
         if series is None:
             series = self._series[key] = _Series(len(metric.buckets))
-        series.counts[bisect_left(metric.buckets, value)] += 1
-        series.total += value
+        for value in values:
+            series.counts[bisect_left(metric.buckets, value)] += 1
+        series.total += sum(values)
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Give what was observed, in the form that the registry asks for."""
