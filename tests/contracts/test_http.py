@@ -386,3 +386,21 @@ async def test_headers_cannot_break_out(headers: dict[str, str]) -> None:
     client = PooledClient(private_addresses=True)
     assert "invalid_request" == (await client.send(a_request("http://127.0.0.1:1/", headers=headers))).error
     await client.close()
+
+
+async def test_a_name_is_looked_up_once_for_all_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests to a name that nobody answers for wait for one look-up together, so that they leave the loop's few threads to other names."""
+    asked: list[str] = []
+
+    async def no_answer(host: str, *_rest: object, **_more: object) -> list[object]:
+        asked.append(host)
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", no_answer)
+    client = PooledClient(private_addresses=True)
+    sent = await asyncio.gather(*(client.send(a_request("http://dead.example/", timeout_seconds=0.05)) for _ in range(16)))
+    again = await client.send(a_request("http://dead.example/", timeout_seconds=0.05))
+    await client.close()
+    assert [(0, "timeout")] * 17 == [(answer.status, answer.error) for answer in (*sent, again)]
+    assert ["dead.example"] == asked

@@ -70,6 +70,7 @@ class PooledClient:
         self._may_reach: Callable[[str], bool] = (lambda _address: True) if private_addresses else may_reach
         self._connections_per_host = connections_per_host
         self._idle: dict[tuple[str, int, bool], deque[Connection]] = {}
+        self._lookups: dict[tuple[str, int], asyncio.Future[list[str] | Exception]] = {}
         self._deadlines: Deadlines | None = None
         self._tls: ssl.SSLContext | None = None
         self._closed = False
@@ -93,6 +94,8 @@ class PooledClient:
         self._closed = True
         if self._deadlines is not None:
             self._deadlines.close()
+        for lookup in self._lookups.values():
+            lookup.cancel()
         for idle in self._idle.values():
             for connection in idle:
                 connection.close()
@@ -150,12 +153,10 @@ class PooledClient:
             raise ConnectionFailed("timeout") from None
 
     async def _connect(self, target: Target) -> Connection:
-        loop = asyncio.get_running_loop()
         try:
-            found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+            addresses = await self._addresses(target.host, target.port)
         except (OSError, UnicodeError):
             raise ConnectionFailed("dns") from None
-        addresses = [str(one[4][0]) for one in found]
         allowed = [address for address in dict.fromkeys(addresses) if self._may_reach(address)]
         if not allowed:
             raise ConnectionFailed("address_blocked")
@@ -167,6 +168,17 @@ class PooledClient:
             except (OSError, TimeoutError) as error:
                 failure = _name(error)
         raise ConnectionFailed(failure)
+
+    async def _addresses(self, host: str, port: int) -> list[str]:
+        """Look a name up, once for all who wait: a loop has four threads for that, and a name that nobody answers for must not take all."""
+        lookup = self._lookups.get((host, port))
+        if lookup is None:
+            lookup = self._lookups[host, port] = asyncio.ensure_future(_look_up(host, port))
+            lookup.add_done_callback(lambda _: self._lookups.pop((host, port)))
+        found = await asyncio.shield(lookup)
+        if isinstance(found, Exception):
+            raise found
+        return found
 
     async def _connect_to(self, address: str, target: Target) -> Connection:
         loop = asyncio.get_running_loop()
@@ -187,6 +199,15 @@ class PooledClient:
             self._tls.load_default_certs()
             self._tls.set_alpn_protocols(["http/1.1"])
         return self._tls
+
+
+async def _look_up(host: str, port: int) -> list[str] | Exception:
+    """Look a name up; an error is given, not raised, because by then perhaps nobody waits any more."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        return error
+    return [str(one[4][0]) for one in found]
 
 
 @lru_cache(maxsize=4096)
