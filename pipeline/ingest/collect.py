@@ -145,7 +145,9 @@ def _source(request: Request, holder: Holder | None, workspace: Workspace) -> So
     if holder is None or not holder.enabled:
         # An SDK with OAuth drops its token on 511 and sends the same again with a new one; a 401 would cost the batch.
         refusal = refusals.INVALID_TOKEN if request.token.state == "invalid" else refusals.INVALID_WRITE_KEY
-        return refusal if holder is None else refusal._replace(source=holder.source, key=holder.fingerprint)
+        # A disabled key is named for our counts alone; naming none takes the same time, so that a guess does not learn of it (T60).
+        source_id, key = ("", "") if holder is None else (holder.source, holder.fingerprint)
+        return refusal._replace(source=source_id, key=key)
     source = workspace.sources.get(holder.source)
     if source is None:
         return refusals.INVALID_WRITE_KEY

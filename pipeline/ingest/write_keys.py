@@ -86,7 +86,11 @@ class WriteKeys:
         """
         if authorization is None:
             return None
-        return self._by_header.get(sha256(authorization.encode("utf-8", "replace")).digest()) or self.of(basic_key(authorization))
+        holder = self._by_header.get(sha256(authorization.encode("utf-8", "replace")).digest())
+        if holder is not None and holder.enabled:
+            return holder
+        other = self.of(basic_key(authorization))  # also for a disabled key, so that a guess at one takes as long as any
+        return holder or other
 
     def of(self, key: Any) -> Holder | None:  # noqa: ANN401 (a write key in a body may be any JSON value)
         """Find the holder of a key.
