@@ -49,5 +49,7 @@ def _table() -> Iterator[tuple[str, Endpoint]]:
 TABLE: Final[tuple[tuple[str, Endpoint], ...]] = tuple(_table())
 """Every path without a slash at its end, and what it takes."""
 
-ENDPOINTS: Final[Mapping[str, Endpoint]] = MappingProxyType({f"{path}{slash}": endpoint for path, endpoint in TABLE for slash in ("", "/")})
-"""Every spelling of every path of the tracking API."""
+ENDPOINTS: Final[Mapping[str, Endpoint]] = MappingProxyType(
+    {f"{lead}{path}{slash}": endpoint for path, endpoint in TABLE for lead in ("", "/") for slash in ("", "/")}
+)
+"""Every spelling of every path of the tracking API. Two slashes lead it where the address that an SDK was given ends in one (analytics-go 3.3)."""
