@@ -47,7 +47,7 @@ _PREFLIGHT_SECONDS: Final = "3600"
 _IMAGE: Final = (("content-type", "image/gif"), ("cache-control", "no-store"), ("access-control-allow-origin", "*"))
 _ACKNOWLEDGE: Final = ("", "stored", "validated")
 _RESULTS: Final = ("", "false", "true")
-_STORED: Final = Answer(200, (_JSON,), b'{"success":true}')
+STORED: Final = Answer(200, (_JSON,), b'{"success":true}')
 
 
 class Wanted(NamedTuple):
@@ -90,10 +90,10 @@ def stored(origin: str | None, results: Sequence[Result] | None = None) -> Answe
         200 with `{"success":true}`, and with `results` in it where they are given.
     """
     if origin is None and results is None:
-        return _STORED
+        return STORED
     headers = (_JSON,) if origin is None else (_JSON, *_cross_origin(origin))
     if results is None:
-        return Answer(200, headers, _STORED.body)
+        return Answer(200, headers, STORED.body)
     return Answer(200, headers, orjson.dumps({"success": True, "results": [_result(index, one) for index, one in enumerate(results)]}))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from itertools import repeat
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from pipeline.ingest import credentials, refusals
 from pipeline.ingest.answers import Result
@@ -30,12 +30,8 @@ _NOTHING: Final[Mapping[tuple[str, str], int]] = MappingProxyType({})
 _NO_ENVELOPE: Final = Envelope()
 
 
-class RequestHeaders(Protocol):
-    """Header values by lower-case name, as the server or a dict gives them."""
-
-    def get(self, key: str, default: None = None, /) -> str | None:
-        """Give a value, or None."""
-        ...
+RequestHeaders = Mapping[str, str]
+"""Header values by lower-case name."""
 
 
 class Request(NamedTuple):

@@ -38,6 +38,8 @@ BATCH_TOO_LONG: Final = Refused(400, "batch_too_long", "The batch has more than 
 TOO_LARGE: Final = Refused(413, "payload_too_large", "The body is larger than 8 MiB after decompression.")
 TOO_DENSE: Final = Refused(413, "payload_too_large", "The body unpacks to more than 1 MiB and more than a hundred times its size.")
 TOO_SLOW: Final = Refused(408, "request_timeout", "The body took longer than a minute to arrive.")
+NOT_HTTP: Final = Refused(400, "bad_request", "The request is not HTTP/1.1 that can be read in one way only.")
+LARGE_HEAD: Final = Refused(431, "headers_too_large", "The head of the request has more than 128 KiB or more than 100 headers.")
 # RudderStack's SDKs for apps stop on the words "invalid write key" alone, and would send the same for ever (rudder-sdk-android 1.28,
 # RudderNetworkManager; rudder-sdk-ios 1.31, RSNetworkManager).
 INVALID_WRITE_KEY: Final = Refused(

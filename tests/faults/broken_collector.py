@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import orjson
 
-from pipeline.app.collector import bodies, limits, listener, requests, server
+from pipeline.app.collector import bodies, connection, limits, listener, outbox, requests, server
 from pipeline.ingest import Refused, WriteKeys, body, collect, refusals
 from pipeline.ingest.credentials import basic_key
 from pipeline.ingest.webhook import delivery, signature
@@ -36,7 +36,7 @@ def _few_connections() -> None:
 
 
 def _patient() -> None:
-    server.HEAD_SECONDS = _PATIENT_SECONDS  # type: ignore[attr-defined]
+    listener.HEAD_SECONDS = _PATIENT_SECONDS  # type: ignore[misc]
     bodies.BODY_SECONDS = float(_PATIENT_SECONDS)  # type: ignore[misc]
 
 
@@ -45,7 +45,8 @@ def _waits_for_readers() -> None:
 
 
 def _long_heads() -> None:
-    server.HEAD_BYTES = 64 * 1024 * 1024  # type: ignore[attr-defined]
+    listener.HEAD_BYTES = 64 * 1024 * 1024  # type: ignore[misc]
+    connection.HEADERS_MOST = 1_000_000  # type: ignore[misc]
 
 
 def _any_coding() -> None:
@@ -62,30 +63,25 @@ class _Everything:
 def _crashes() -> None:
     take = requests.Application._take
 
-    async def sometimes(self: Any, endpoint: Any, scope: Any, headers: Any, origin: Any, text: bytes, now: float) -> Any:  # noqa: ANN401 (as the method it breaks)
-        if b"1e400" in text:
-            return Refused(500, "internal_error", "")
-        return await take(self, endpoint, scope, headers, origin, text, now)
+    def sometimes(self: Any, taking: Any, text: bytes | Refused) -> None:  # noqa: ANN401 (as the method it breaks)
+        take(self, taking, Refused(500, "internal_error", "") if not isinstance(text, Refused) and b"1e400" in text else text)
 
     requests.Application._take = sometimes  # type: ignore[method-assign, assignment]
 
 
 def _forgetful() -> None:
-    take = requests.Application._take
+    give = outbox.Outbox.give
     count = 0
 
-    async def sometimes(self: Any, endpoint: Any, scope: Any, headers: Any, origin: Any, text: bytes, now: float) -> Any:  # noqa: ANN401 (as the method it breaks)
+    def sometimes(self: Any, outputs: Any, size: int, told: Any) -> None:  # noqa: ANN401 (as the method it breaks)
         nonlocal count
         count += 1
-        outbox = self._outbox
         if count % 50 == 0:
-            self._outbox = _Black()
-        try:
-            return await take(self, endpoint, scope, headers, origin, text, now)
-        finally:
-            self._outbox = outbox
+            told(True)  # noqa: FBT003 (as it is declared)
+        else:
+            give(self, outputs, size, told)
 
-    requests.Application._take = sometimes  # type: ignore[method-assign, assignment]
+    outbox.Outbox.give = sometimes  # type: ignore[method-assign]
 
 
 def _read(change: Callable[[bytes], bytes], settle: Callable[[Any], Any] = lambda value: value) -> None:
@@ -130,9 +126,10 @@ def _neat_texts() -> None:
 def _talkative() -> None:
     take = requests.Application._take
 
-    async def told(self: Any, endpoint: Any, scope: Any, headers: Any, origin: Any, text: bytes, now: float) -> Any:  # noqa: ANN401 (as the method it breaks)
-        print(orjson.loads(text).get("event") if text.endswith(b"}") else text, file=sys.stderr, flush=True)
-        return await take(self, endpoint, scope, headers, origin, text, now)
+    def told(self: Any, taking: Any, text: bytes | Refused) -> None:  # noqa: ANN401 (as the method it breaks)
+        if not isinstance(text, Refused):
+            print(orjson.loads(text).get("event") if text.endswith(b"}") else text, file=sys.stderr, flush=True)
+        take(self, taking, text)
 
     requests.Application._take = told  # type: ignore[method-assign, assignment]
 
@@ -162,16 +159,6 @@ def _new_ids() -> None:
         return [{**call, "messageId": str(uuid4())} for call in made(*arguments)]
 
     delivery.calls_of = calls_of  # type: ignore[attr-defined, assignment]
-
-
-class _Black:
-    """An outbox that says that it has stored what it threw away."""
-
-    def has_room(self, _size: int) -> bool:
-        return True
-
-    async def put(self, _outputs: object, _size: int) -> bool:
-        return True
 
 
 def _whole_or_nothing() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import orjson
 import uvloop
 
-from pipeline.app.collector import Checking, Reply, RouteRequest, Tokens, bodies, listener, serve_collector, server
+from pipeline.app.collector import Checking, Reply, RouteRequest, Tokens, bodies, listener, serve_collector
 from pipeline.app.processes.admission import Admission
 from pipeline.app.processes.options import call_schemas, prepare_process
 from pipeline.ingest import WriteKeys
@@ -88,7 +88,7 @@ async def _large(_request: RouteRequest) -> Reply:
 async def main(path: Path, seconds: float, broken: str) -> None:
     """Serve until told to stop."""
     if seconds:
-        server.HEAD_SECONDS = listener.UNREAD_SECONDS = int(seconds)  # type: ignore[attr-defined, misc]
+        listener.HEAD_SECONDS = listener.UNREAD_SECONDS = int(seconds)  # type: ignore[misc]
         bodies.BODY_SECONDS = seconds  # type: ignore[misc]
     if broken:
         BROKEN[broken]()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from pipeline.ingest import Refused, refusals
@@ -31,26 +31,31 @@ RECORD_BYTES: Final = 128
 """What a record takes in memory beside its bytes, about."""
 
 
+Told = Callable[[bool], None]
+"""Told once whether a request's records were stored."""
+
+
 class Waiting:
-    """One request's records and the future that says whether they were stored."""
+    """One request's records, and who is told whether they were stored."""
 
-    __slots__ = ("outputs", "since", "size", "stored")
+    __slots__ = ("_told", "outputs", "since", "size")
 
-    def __init__(self, outputs: Sequence[Output], size: int, stored: asyncio.Future[bool], since: float) -> None:
+    def __init__(self, outputs: Sequence[Output], size: int, told: Told, since: float) -> None:
+        self._told: Told | None = told
         self.outputs = outputs
         self.size = size
-        self.stored = stored
         self.since = since
 
-    def confirm(self) -> None:
-        """Tell the request that it is stored, unless it has been told otherwise before or is gone."""
-        if not self.stored.done():
-            self.stored.set_result(True)
+    @property
+    def untold(self) -> bool:
+        """Whether nobody was told yet."""
+        return self._told is not None
 
-    def give_up(self) -> None:
-        """Tell the request that it may not be stored, unless it has been told before or is gone."""
-        if not self.stored.done():
-            self.stored.set_result(False)
+    def tell(self, stored: bool) -> None:  # noqa: FBT001 (the one thing that it says)
+        """Tell whether the records were stored, unless that has been told before."""
+        told, self._told = self._told, None
+        if told is not None:
+            told(stored)
 
 
 class Outbox:
@@ -82,24 +87,30 @@ class Outbox:
         """Say whether so many bytes more may be held; what is alone is always taken."""
         return self.held_bytes == 0 or self.held_bytes + size <= self._most_bytes
 
-    def put(self, outputs: Sequence[Output], size: int) -> asyncio.Future[bool]:
+    def give(self, outputs: Sequence[Output], size: int, told: Told) -> None:
         """Give records to be stored, all together.
 
         Args:
             outputs: Records in order.
             size: Bytes of their keys and values.
-
-        Returns:
-            A future that becomes True once the broker has stored all of them, and False where they may not be stored: after an
-            error, or when it takes too long.
+            told: Told True once the broker has stored all of them, and False where they may not be stored: after an error, or when it
+                takes too long.
         """
         size += RECORD_BYTES * len(outputs)
-        waiting = Waiting(outputs, size, self._loop.create_future(), self._clock.monotonic())
         self.held_bytes += size
-        self._waiting.append(waiting)
+        self._waiting.append(Waiting(outputs, size, told, self._clock.monotonic()))
         self._waiting_bytes += size
         self._schedule()
-        return waiting.stored
+
+    def put(self, outputs: Sequence[Output], size: int) -> asyncio.Future[bool]:
+        """Give records to be stored, as `give` does.
+
+        Returns:
+            A future of what is told.
+        """
+        stored: asyncio.Future[bool] = self._loop.create_future()
+        self.give(outputs, size, lambda whether: None if stored.done() else stored.set_result(whether))
+        return stored
 
     async def store(self, outputs: Sequence[Output], size: int) -> Refused | None:
         """Store records, all together.
@@ -146,7 +157,7 @@ class Outbox:
     def _landed(self, task: asyncio.Task[None]) -> None:
         for waiting in self._flights.pop(task):
             self.held_bytes -= waiting.size
-            waiting.give_up()  # no effect on one that was stored
+            waiting.tell(False)  # no effect on one that was stored  # noqa: FBT003 (as it is declared)
         if not task.cancelled() and (error := task.exception()) is not None and not self.crashed.done():
             self.crashed.set_exception(error)
         self._schedule()
@@ -166,7 +177,7 @@ class Outbox:
             return
         self.trouble = ""
         for waiting in flight:
-            waiting.confirm()
+            waiting.tell(True)  # noqa: FBT003 (as it is declared)
 
     def give_up_on_late(self) -> None:
         """Tell the requests that have waited too long; what is under way for them stays held until its send ends."""
@@ -175,12 +186,12 @@ class Outbox:
             waiting = self._waiting.popleft()
             self._waiting_bytes -= waiting.size
             self.held_bytes -= waiting.size
-            waiting.give_up()
+            waiting.tell(False)  # noqa: FBT003 (as it is declared)
         for flight in self._flights.values():
             for waiting in flight:
-                if waiting.since <= late and not waiting.stored.done():
+                if waiting.since <= late and waiting.untold:
                     self.trouble = "the broker does not answer in time"
-                    waiting.give_up()
+                    waiting.tell(False)  # noqa: FBT003 (as it is declared)
 
     async def look(self) -> None:
         """Ask whether the broker is back, where it was away: who reads the trouble may send no events meanwhile that would show it."""

@@ -1,16 +1,16 @@
-"""One request after the other: read its body within bounds, let `pipeline.ingest` decide, store, answer."""
+"""One request after the other: let `pipeline.ingest` decide, give away what is to be stored, answer once it is."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Protocol
 
-from pipeline.app.collector.bodies import Bodies, Incoming
 from pipeline.app.collector.checking import Checking
 from pipeline.app.collector.counts import Counts
 from pipeline.app.collector.hooks import Hooks
+from pipeline.app.collector.http import Head
 from pipeline.app.collector.limits import Guesses, Limits, SourceRates
 from pipeline.app.collector.outbox import Outbox
 from pipeline.app.collector.routes import Reply, RouteRequest, Routes, Stream, find, methods
@@ -30,59 +30,27 @@ from pipeline.sources import WEBHOOK_PATH
 _log = logging.getLogger(__name__)
 
 
-class SentHeaders(RequestHeaders, Protocol):
-    """The headers of a request as granian gives them (RSGI 1.6)."""
+class Exchange(Protocol):
+    """Where the answer to a request goes."""
 
-    def items(self) -> Iterable[tuple[str, str]]:
-        """Give all names and values in their order, a repeated name more than once."""
-
-
-class Scope(Protocol):
-    """A request's head as granian gives it (RSGI 1.6)."""
-
-    @property
-    def method(self) -> str:
-        """HTTP method."""
-
-    @property
-    def path(self) -> str:
-        """Path."""
-
-    @property
-    def query_string(self) -> str:
-        """Query string without question mark."""
-
-    @property
-    def client(self) -> str:
-        """Address and port of the client."""
-
-    @property
-    def headers(self) -> SentHeaders:
-        """Header values by lower-case name."""
-
-
-class Transport(Protocol):
-    """The sending half of a streamed answer (RSGI 1.6)."""
-
-    async def send_bytes(self, data: bytes) -> None:
-        """Send a piece."""
-
-
-class Exchange(Incoming, Protocol):
-    """The connection of one request as granian gives it (RSGI 1.6)."""
-
-    async def client_disconnect(self) -> None:
-        """Wait until the client has gone."""
-
-    def response_bytes(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+    def respond(self, answer: Answer) -> None:
         """Answer."""
 
-    def response_stream(self, status: int, headers: Sequence[tuple[str, str]]) -> Transport:
-        """Begin a streamed answer."""
+    def begin_stream(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
+        """Begin an answer in pieces."""
+
+    async def send(self, piece: bytes) -> None:
+        """Send a piece; a ConnectionError says that the client has gone."""
+
+    def end_stream(self) -> None:
+        """End an answer in pieces."""
+
+    async def gone(self) -> None:
+        """Wait until the client has gone."""
 
 
 class Application:
-    """The RSGI application: every request of the collector's port.
+    """Answers every request of the collector's port.
 
     Args:
         outbox: Where records are stored.
@@ -97,9 +65,6 @@ class Application:
         trusted_proxies: Networks of the proxies whose X-Forwarded-For is believed.
         hook: Gives the webhook source with an id as it is now, or None.
         limits: The bounds of who sends how much; this process's own unless given.
-
-    Attributes:
-        bodies: Reads bodies; the caller has it end those that are late.
     """
 
     def __init__(  # noqa: PLR0913 (what it works on, passed one by one)
@@ -130,86 +95,77 @@ class Application:
         self._trusted_proxies = tuple(trusted_proxies)
         self._requests = 0
         self._rates, self._guesses = Limits(SourceRates(), Guesses()) if limits is None else limits
+        self._tasks: set[asyncio.Task[None]] = set()
         self._streams: set[asyncio.Task[None]] = set()
         self._hooks = Hooks(hook=hook, workspace=workspace, outbox=outbox, counts=counts, rates=self._rates, guesses=self._guesses)
-        self.bodies = Bodies(outbox, clock)
 
-    async def __rsgi__(self, scope: Scope, exchange: Exchange) -> None:
-        """Handle one request; called by granian."""
-        endpoint = ENDPOINTS.get(scope.path)
+    def handle(self, head: Head, body: bytes | Refused, exchange: Exchange) -> None:
+        """Answer one request, now or later.
+
+        Args:
+            head: Its head.
+            body: Its body, or why there is none.
+            exchange: Where the answer goes.
+        """
+        endpoint = ENDPOINTS.get(head.path)
         if endpoint is None:
-            await self._other(scope, exchange)
-            return
-        headers = scope.headers
-        origin = headers.get("origin")
-        if scope.method == endpoint.method:
-            answer = await self._answer(endpoint, scope, headers, origin, exchange)
-        elif scope.method == "OPTIONS":
-            answer = answers.preflight(origin, headers.get("access-control-request-headers"))
+            task = asyncio.get_running_loop().create_task(self._other(head, body, exchange))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        elif head.method == endpoint.method:
+            self._take(_Taking(self._counts, self._clock, endpoint, head, exchange), body)
+        elif head.method == "OPTIONS":
+            exchange.respond(answers.preflight(head.headers.get("origin"), head.headers.get("access-control-request-headers")))
         else:
-            answer = answers.refused(refusals.METHOD_NOT_ALLOWED, origin, allow=f"{endpoint.method}, OPTIONS")
-        _respond(exchange, answer)
-
-    async def _answer(self, endpoint: Endpoint, scope: Scope, headers: SentHeaders, origin: str | None, exchange: Exchange) -> Answer:
-        body = await self.bodies.read(headers, exchange)
-        began = self._clock.monotonic()
-        if endpoint.takes == "token" and not isinstance(body, Refused):
-            answer = self._issue(headers, body)
-        else:
-            taken = body if isinstance(body, Refused) else await self._take(endpoint, scope, headers, origin, body, began)
-            refusal = taken if isinstance(taken, Refused) else None
-            if refusal is not None:
-                self._counts.refusal(endpoint.name, refusal)
-            if endpoint.takes == "pixel":
-                answer = answers.image(refusal)
-            elif refusal is not None:
-                answer = answers.refused(refusal, origin)
-            else:
-                answer = answers.stored(origin, None if taken is None or isinstance(taken, Refused) else taken.results)
-        self._counts.request(endpoint.name, answer.status, self._clock.monotonic() - began)
-        return answer
+            origin = head.headers.get("origin")
+            exchange.respond(answers.refused(refusals.METHOD_NOT_ALLOWED, origin, allow=f"{endpoint.method}, OPTIONS"))
 
     def _issue(self, headers: RequestHeaders, body: bytes) -> Answer:
         if self._tokens is None:
             return answers.refused(refusals.NOT_FOUND, None)
         return self._tokens.issue(body, headers.get("host") or "", self._clock.now_ms() // 1000)
 
-    async def _take(
-        self, endpoint: Endpoint, scope: Scope, headers: SentHeaders, origin: str | None, body: bytes, now: float
-    ) -> Accepted | Refused | None:
-        """Decide about a request and store what is to be stored; what was accepted once it is."""
-        if endpoint.takes == "nothing":
-            return None
-        self._requests += 1
-        workspace = self._workspace()
-        request = self._request(endpoint, scope, headers, origin, body, workspace)
-        if isinstance(request, Refused):
-            return request
-        verdict = self._decide(request, workspace)
-        if isinstance(verdict, Refused):
-            return (self._guesses.wait(request.ip, now) or verdict) if verdict.status == 401 else verdict
-        if limited := self._rates.wait(verdict.counts, workspace, now):
-            return limited
-        if verdict.outputs and (unstored := await self._outbox.store(verdict.outputs, verdict.size)):
-            return unstored
-        self._counts.accepted(verdict)
-        attempt = headers.get("x-retry-count")
-        if attempt is None and request.origin is not None:
-            attempt = headers.get("rsa-retry-attempt")
-        if attempt is not None:
-            self._counts.retry(verdict, attempt)
-        return verdict
+    def _take(self, taking: _Taking, body: bytes | Refused) -> None:
+        """Decide about a request, and give away what is to be stored."""
+        endpoint = taking.endpoint
+        if isinstance(body, Refused):
+            taking.refuse(body)
+        elif endpoint.takes == "token":
+            taking.answer(self._issue(taking.head.headers, body))
+        elif endpoint.takes == "nothing":
+            taking.answer(answers.stored(taking.origin))
+        else:
+            self._requests += 1
+            workspace = self._workspace()
+            request = self._request(taking, body, workspace)
+            if isinstance(request, Refused):
+                taking.refuse(request)
+                return
+            self._store(taking, self._decide(request, workspace), request.ip, workspace)
 
-    def _request(
-        self, endpoint: Endpoint, scope: Scope, headers: SentHeaders, origin: str | None, body: bytes, workspace: Workspace
-    ) -> Request | Refused:
+    def _store(self, taking: _Taking, verdict: Accepted | Refused, ip: str, workspace: Workspace) -> None:
+        if isinstance(verdict, Refused):
+            taking.refuse((self._guesses.wait(ip, taking.began) or verdict) if verdict.status == 401 else verdict)
+        elif limited := self._rates.wait(verdict.counts, workspace, taking.began):
+            taking.refuse(limited)
+        elif not self._outbox.has_room(verdict.size):
+            taking.refuse(refusals.OVERLOADED)
+        else:
+            taking.accept(verdict)
+            if verdict.outputs:
+                self._outbox.give(verdict.outputs, verdict.size, taking.stored)
+            else:
+                taking.stored(stored=True)
+
+    def _request(self, taking: _Taking, body: bytes, workspace: Workspace) -> Request | Refused:
+        head = taking.head
+        headers, query = head.headers, head.query
         now_ms = self._clock.now_ms()
-        ip = self._client(scope, headers)
+        ip = self._client(head)
         authorization = headers.get("authorization")
         token = NO_TOKEN if self._tokens is None else self._tokens.of_header(authorization, now_ms // 1000)
         results, check = False, None
-        query = scope.query_string
-        if query and ("acknowledge" in query or "results" in query) and endpoint.takes != "pixel":  # whose query is its event
+        if query and ("acknowledge" in query or "results" in query) and taking.endpoint.takes != "pixel":  # whose query is its event
             wanted = asked_for(query)
             if isinstance(wanted, Refused):
                 return wanted
@@ -217,14 +173,14 @@ class Application:
             if wanted.validated and self._checking is not None:
                 check = self._checking.check(workspace, now_ms)
         unique = f"{self._nonce}/{self._requests}"
-        return Request(endpoint, headers, query, body, ip, now_ms, unique, origin, authorization, token, results, check)
+        return Request(taking.endpoint, headers, query, body, ip, now_ms, unique, taking.origin, authorization, token, results, check)
 
-    def _client(self, scope: Scope, headers: SentHeaders) -> str:
+    def _client(self, head: Head) -> str:
         """Give the address of the client, behind the proxies that are trusted."""
-        ip = _address(scope.client)
         if not self._trusted_proxies:
-            return ip
-        return client_address(ip, [value for name, value in headers.items() if name == "x-forwarded-for"], self._trusted_proxies)
+            return head.client
+        forwarded = head.headers.get("x-forwarded-for")
+        return client_address(head.client, [] if forwarded is None else [forwarded], self._trusted_proxies)
 
     def _decide(self, request: Request, workspace: Workspace) -> Accepted | Refused:
         try:
@@ -233,64 +189,61 @@ class Application:
             _log.exception("A request could not be judged; its body is kept in dead letters as crashed.")
             return crashed(request, workspace)
 
-    async def _delivery(self, scope: Scope, exchange: Exchange) -> Answer:
+    async def _delivery(self, head: Head, body: bytes | Refused) -> Answer:
         """Answer a delivery of a webhook source."""
-        if scope.method != "POST":
+        if head.method != "POST":
             return answers.refused(refusals.METHOD_NOT_ALLOWED, None, allow="POST")
-        headers = scope.headers
-        body = await self.bodies.read(headers, exchange)
         began = self._clock.monotonic()
         if isinstance(body, Refused):
             refusal: Refused | None = body
         else:
-            source = scope.path.removeprefix(WEBHOOK_PATH).removesuffix("/")
-            delivery = Delivery(dict(headers.items()), body, self._clock.now_ms())
-            refusal = await self._hooks.take(source, delivery, self._client(scope, headers), began)
+            source = head.path.removeprefix(WEBHOOK_PATH).removesuffix("/")
+            delivery = Delivery(head.headers, body, self._clock.now_ms())
+            refusal = await self._hooks.take(source, delivery, self._client(head), began)
         if refusal is not None:
             self._counts.refusal("webhook", refusal)
         answer = answers.stored(None) if refusal is None else answers.refused(refusal, None)
         self._counts.request("webhook", answer.status, self._clock.monotonic() - began)
         return answer
 
-    async def _other(self, scope: Scope, exchange: Exchange) -> None:
-        if scope.path.startswith(WEBHOOK_PATH):
-            _respond(exchange, await self._delivery(scope, exchange))
+    async def _other(self, head: Head, body: bytes | Refused, exchange: Exchange) -> None:
+        if head.path.startswith(WEBHOOK_PATH):
+            exchange.respond(await self._delivery(head, body))
             return
-        # HEAD is GET without the body (RFC 9110 §9.3.2), which the server leaves out.
-        handler = find(self._routes, "GET" if scope.method == "HEAD" else scope.method, scope.path)
+        # HEAD is GET without the body (RFC 9110 §9.3.2), which the connection leaves out.
+        handler = find(self._routes, "GET" if head.method == "HEAD" else head.method, head.path)
         if handler is None:
-            _respond(exchange, self._unserved(scope))
+            exchange.respond(self._unserved(head))
             return
-        body = await self.bodies.read(scope.headers, exchange)
         if isinstance(body, Refused):
-            _respond(exchange, answers.refused(body, None))
+            exchange.respond(answers.refused(body, None))
             return
         try:
-            reply = await handler(RouteRequest(scope.method, scope.path, scope.query_string, scope.headers, body))
+            reply = await handler(RouteRequest(head.method, head.path, head.query, head.headers, body))
         except Exception:  # noqa: BLE001 (a page that fails must not take the collector with it)
-            _log.exception("The page %s failed.", scope.path)
-            _respond(exchange, answers.refused(refusals.FAILED, None))
+            _log.exception("The page %s failed.", head.path)
+            exchange.respond(answers.refused(refusals.FAILED, None))
             return
         if isinstance(reply, Reply):
-            _respond(exchange, Answer(reply.status, (("content-type", reply.content_type), *reply.headers), reply.body))
-        elif scope.method == "HEAD":
+            exchange.respond(Answer(reply.status, (("content-type", reply.content_type), *reply.headers), reply.body))
+        elif head.method == "HEAD":
             await _closed(reply.chunks)
-            _respond(exchange, Answer(200, (("content-type", reply.content_type), *reply.headers), b""))
+            exchange.respond(Answer(200, (("content-type", reply.content_type), *reply.headers), b""))
         else:
             await self._stream(reply, exchange)
 
-    def _unserved(self, scope: Scope) -> Answer:
+    def _unserved(self, head: Head) -> Answer:
         """Answer for a path and method that no route serves: 405 where another method is served, else 404."""
-        origin = scope.headers.get("origin")
-        served = methods(self._routes, scope.path)
+        origin = head.headers.get("origin")
+        served = methods(self._routes, head.path)
         if not served:
             return answers.refused(refusals.NOT_FOUND, origin)
         return answers.refused(refusals.METHOD_NOT_ALLOWED, origin, allow=", ".join(served))
 
     async def _stream(self, stream: Stream, exchange: Exchange) -> None:
-        transport = exchange.response_stream(200, [("content-type", stream.content_type), *stream.headers])
-        sending = asyncio.create_task(_pump(stream.chunks, transport))
-        gone = asyncio.create_task(_departure(exchange))
+        exchange.begin_stream(200, [("content-type", stream.content_type), *stream.headers])
+        sending = asyncio.create_task(_pump(stream.chunks, exchange))
+        gone = asyncio.create_task(exchange.gone())
         self._streams.add(sending)
         try:
             await asyncio.wait((sending, gone), return_when=asyncio.FIRST_COMPLETED)
@@ -299,8 +252,9 @@ class Application:
             sending.cancel()
             gone.cancel()
             ended = await asyncio.gather(sending, gone, return_exceptions=True)
-            if isinstance(ended[0], Exception) and not isinstance(ended[0], RuntimeError):  # RSGI's own errors mean that the client has gone
+            if isinstance(ended[0], Exception) and not isinstance(ended[0], ConnectionError):
                 _log.error("A stream failed.", exc_info=ended[0])
+            exchange.end_stream()
 
     def end_streams(self) -> None:
         """End what would never end by itself, so that the server can stop."""
@@ -308,14 +262,10 @@ class Application:
             sending.cancel()
 
 
-async def _departure(exchange: Exchange) -> None:
-    await exchange.client_disconnect()  # in a task of its own: granian's future is not quite asyncio's
-
-
-async def _pump(chunks: AsyncIterator[bytes], transport: Transport) -> None:
+async def _pump(chunks: AsyncIterator[bytes], exchange: Exchange) -> None:
     try:
         async for chunk in chunks:
-            await transport.send_bytes(chunk)
+            await exchange.send(chunk)
     finally:
         await _closed(chunks)
 
@@ -326,12 +276,45 @@ async def _closed(chunks: AsyncIterator[bytes]) -> None:
         await close()
 
 
-def _respond(exchange: Exchange, answer: Answer) -> None:
-    try:  # noqa: SIM105 (a context manager costs half a microsecond for each request)
-        exchange.response_bytes(answer.status, answer.headers, answer.body)
-    except RuntimeError:  # RSGIProtocolClosed: the client has gone
-        pass
+class _Taking:
+    """A request at one of the endpoints, from its last byte to its answer."""
 
+    __slots__ = ("_clock", "_counts", "_exchange", "_verdict", "began", "endpoint", "head", "origin")
 
-def _address(client: str) -> str:
-    return client.rpartition(":")[0].strip("[]")
+    def __init__(self, counts: Counts, clock: Clock, endpoint: Endpoint, head: Head, exchange: Exchange) -> None:
+        self._counts = counts
+        self._clock = clock
+        self._exchange = exchange
+        self._verdict: Accepted | None = None
+        self.endpoint = endpoint
+        self.head = head
+        self.origin = head.headers.get("origin")
+        self.began = clock.monotonic()
+
+    def answer(self, answer: Answer) -> None:
+        """Answer, and count it."""
+        self._counts.request(self.endpoint.name, answer.status, self._clock.monotonic() - self.began)
+        self._exchange.respond(answer)
+
+    def refuse(self, refusal: Refused) -> None:
+        """Answer that nothing was taken; a pixel is an image all the same."""
+        self._counts.refusal(self.endpoint.name, refusal)
+        self.answer(answers.image(refusal) if self.endpoint.takes == "pixel" else answers.refused(refusal, self.origin))
+
+    def accept(self, verdict: Accepted) -> None:
+        """Keep what is counted and answered once it is stored; its records are the outbox's alone."""
+        self._verdict = verdict._replace(outputs=[])
+
+    def stored(self, stored: bool) -> None:  # noqa: FBT001 (as the outbox tells it)
+        """Answer as the broker has: it has stored the records, or it may not have."""
+        if not stored or self._verdict is None:
+            self.refuse(refusals.UNAVAILABLE)
+            return
+        self._counts.accepted(self._verdict)
+        headers = self.head.headers
+        attempt = headers.get("x-retry-count")
+        if attempt is None and self.origin is not None:
+            attempt = headers.get("rsa-retry-attempt")
+        if attempt is not None:
+            self._counts.retry(self._verdict, attempt)
+        self.answer(answers.image(None) if self.endpoint.takes == "pixel" else answers.stored(self.origin, self._verdict.results))

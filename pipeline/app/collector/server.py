@@ -1,21 +1,17 @@
-"""The collector as a server: granian (RSGI) inside this process's event loop, which is also the broker client's."""
+"""The collector as a server: its connections, what answers their requests and what stores, in one event loop, which is also the broker client's."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-import socket
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from granian._granian import SocketHolder
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.server.embed import Server
-
+from pipeline.app.collector.bodies import Bodies
 from pipeline.app.collector.checking import Checking
+from pipeline.app.collector.connections import Connections
 from pipeline.app.collector.counts import Counts
-from pipeline.app.collector.listener import BACKLOG, HEAD_BYTES, HEAD_SECONDS, listen, most_connections
+from pipeline.app.collector.listener import listen, most_connections
 from pipeline.app.collector.outbox import Outbox
 from pipeline.app.collector.requests import Application
 from pipeline.app.collector.routes import Routes
@@ -107,32 +103,31 @@ async def serve_collector(  # noqa: PLR0913 (what it works on, passed one by one
         hook=hook,
         limits=None if shared is None else shared.limits(),
     )
-    server = _EmbeddedServer(application, host, bound_port, listener)
-    serving = asyncio.create_task(server.serve())
+    connections = Connections(listener, most_connections(), application.handle, Bodies(outbox), clock)
 
     def told(trouble: str) -> None:
         troubled("the collector stops" if stop.is_set() else trouble)
 
-    ticking = asyncio.create_task(_tick(application, outbox, counts, clock, told))
+    ticking = asyncio.create_task(_tick(connections, outbox, counts, clock, told))
     looking = asyncio.create_task(_look(outbox, clock))
     stopping = asyncio.create_task(stop.wait())
     try:
         if listening is not None:
             listening(bound_port)
-        await asyncio.wait((stopping, serving, ticking, outbox.crashed), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((stopping, ticking, outbox.crashed), return_when=asyncio.FIRST_COMPLETED)
         troubled("the collector stops")
         application.end_streams()
-        server.stop()  # type: ignore[no-untyped-call]  # granian's server has no annotations
-        await asyncio.wait((serving,), timeout=_STOP_SECONDS)
+        await connections.stop(_STOP_SECONDS)
         await outbox.drain()
         counts.publish()
-        for ended in (outbox.crashed, ticking, serving):
+        for ended in (outbox.crashed, ticking):
             if ended.done():
                 ended.result()
     finally:
-        for task in (stopping, ticking, looking, serving):
+        await connections.stop(0.0)
+        for task in (stopping, ticking, looking):
             task.cancel()
-        await asyncio.gather(stopping, ticking, looking, serving, return_exceptions=True)
+        await asyncio.gather(stopping, ticking, looking, return_exceptions=True)
 
 
 def _refuse_demo_key(host: str, keys: WriteKeys) -> None:
@@ -159,11 +154,11 @@ class _WithoutDemoKey:
         return self._shown
 
 
-async def _tick(application: Application, outbox: Outbox, counts: Counts, clock: Clock, troubled: Callable[[str], None]) -> None:
+async def _tick(connections: Connections, outbox: Outbox, counts: Counts, clock: Clock, troubled: Callable[[str], None]) -> None:
     while True:
         await clock.sleep(_TICK_SECONDS)
         outbox.give_up_on_late()
-        application.bodies.end_late()
+        connections.look()
         troubled(outbox.trouble)
         counts.publish()
 
@@ -172,26 +167,3 @@ async def _look(outbox: Outbox, clock: Clock) -> None:
     while True:
         await clock.sleep(_LOOK_SECONDS)
         await outbox.look()
-
-
-class _EmbeddedServer(Server):
-    """Granian on a listening socket that is given, so that connections are taken from the moment the port is told."""
-
-    def __init__(self, application: Application, host: str, port: int, listener: socket.socket) -> None:
-        super().__init__(
-            application,
-            address=host,
-            port=port,
-            interface=Interfaces.RSGI,
-            http=HTTPModes.http1,
-            websockets=False,
-            backlog=BACKLOG,
-            backpressure=most_connections(),
-            http1_settings=HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000, max_buffer_size=HEAD_BYTES),
-            log_enabled=False,
-        )
-        self._listener = listener
-
-    def _init_shared_socket(self) -> None:
-        # What granian itself does where it cannot share ports; its stub leaves out the arguments (descriptor, is a Unix socket, backlog).
-        self._shd = SocketHolder(self._listener.detach(), False, BACKLOG)  # type: ignore[call-arg, assignment]  # noqa: FBT003

@@ -1,14 +1,19 @@
-"""The application without a server: bounds that need no socket to be shown."""
+"""A connection and the application behind it, without a network: bounds and order."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import re
+import socket
+from collections.abc import Iterable
 
 import orjson
 import pytest
 
-from pipeline.app.collector import requests
+from pipeline.app.collector import bodies, requests
+from pipeline.app.collector.bodies import Bodies
+from pipeline.app.collector.connection import Connection
+from pipeline.app.collector.connections import PIECE_BYTES, Connections
 from pipeline.app.collector.counts import Counts
 from pipeline.app.collector.outbox import Outbox
 from pipeline.app.collector.requests import Application
@@ -17,45 +22,79 @@ from pipeline.runtime.metrics.memory import MemoryMetrics
 from tests.integration.collector_over_http import WORKSPACE, LeapingClock, SteeredProducer
 
 
-class Request:
-    """Both halves of a request as granian gives them."""
+class Wire(asyncio.Transport):
+    """A connection without a network: what is written is kept."""
 
-    method = "POST"
-    path = "/v1/batch"
-    query_string = ""
-    client = "[::1]:40000"
+    def __init__(self) -> None:
+        super().__init__({"peername": ("::1", 40000)})
+        self.written = b""
+        self.closed = False
 
-    def __init__(self, pieces: Sequence[bytes], *, declared: int | None) -> None:
-        self.headers = {"authorization": "Basic ZGVtbzo="}
-        if declared is not None:
-            self.headers["content-length"] = str(declared)
-        self.pieces = pieces
-        self.read = 0
-        self.status = 0
-        self.body = b""
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Keep it."""
+        self.written += bytes(data)
 
-    async def __call__(self) -> bytes:
-        """Give the whole body."""
-        self.read = len(self.pieces)
-        return b"".join(self.pieces)
+    def write_eof(self) -> None:
+        """Keep that nothing more comes."""
+        self.closed = True
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        """Give the body in pieces."""
-        for piece in self.pieces:
-            self.read += 1
-            yield piece
+    def close(self) -> None:
+        """Close."""
+        self.closed = True
 
-    async def client_disconnect(self) -> None:
-        """Never leave."""
-        await asyncio.Event().wait()
+    def abort(self) -> None:
+        """Close at once."""
+        self.closed = True
 
-    def response_bytes(self, status: int, headers: Sequence[tuple[str, str]], body: bytes) -> None:
-        """Keep the answer."""
-        self.status, self.body = status, body
+    def pause_reading(self) -> None:
+        """Do nothing."""
 
-    def response_stream(self, status: int, headers: Sequence[tuple[str, str]]) -> requests.Transport:
-        """Do not stream."""
-        raise NotImplementedError
+    def resume_reading(self) -> None:
+        """Do nothing."""
+
+    @property
+    def statuses(self) -> list[int]:
+        """Statuses of the answers."""
+        return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d{3})", self.written)]
+
+    @property
+    def code(self) -> str:
+        """Code of the last answer."""
+        return str(orjson.loads(self.written.rpartition(b"\r\n\r\n")[2]).get("code", ""))
+
+
+class Client:
+    """A client of an application, piece by piece."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.clock = LeapingClock()
+        self.bodies = Bodies(outbox)
+        with socket.socket() as unheard:
+            unheard.bind(("127.0.0.1", 0))
+            unheard.listen()
+            self.connections = Connections(unheard, 0, application(outbox).handle, self.bodies, self.clock)
+        self.wire = Wire()
+        self.connection = Connection(self.connections)
+        self.connection.connection_made(self.wire)
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as the network does: in pieces."""
+        while data and not self.wire.closed:
+            piece, data = data[:PIECE_BYTES], data[PIECE_BYTES:]
+            self.connection.get_buffer(-1)[: len(piece)] = piece
+            self.connection.buffer_updated(len(piece))
+
+    async def post(self, pieces: Iterable[bytes], declared: int | None) -> None:
+        """Send a request and wait for its answer."""
+        length = "transfer-encoding: chunked" if declared is None else f"content-length: {declared}"
+        self.send(f"POST /v1/batch HTTP/1.1\r\nauthorization: Basic ZGVtbzo=\r\n{length}\r\n\r\n".encode())
+        for piece in pieces:
+            self.send(piece if declared is not None else b"%x\r\n%s\r\n" % (len(piece), piece))
+        if declared is None:
+            self.send(b"0\r\n\r\n")
+        async with asyncio.timeout(5):
+            while not self.wire.statuses:  # noqa: ASYNC110 (a wire tells nobody)
+                await asyncio.sleep(0)
 
 
 def application(outbox: Outbox) -> Application:
@@ -86,10 +125,10 @@ async def test_a_full_collector_says_503(declared: int | None, pieces: list[byte
     producer.gate.clear()
     outbox = Outbox(producer, LeapingClock(), most_bytes=1000)
     waiting = outbox.put([], 980)
-    request = Request(pieces, declared=declared)
-    await application(outbox).__rsgi__(request, request)
-    assert (request.status, orjson.loads(request.body)["code"]) == (503, "overloaded")
-    assert outbox.held_bytes == 980
+    client = Client(outbox)
+    await client.post(pieces, declared)
+    assert (client.wire.statuses, client.wire.code) == ([503], "overloaded")
+    assert (outbox.held_bytes, client.bodies.arriving_bytes) == (980, 0)
     producer.gate.set()
     assert await waiting
 
@@ -99,21 +138,87 @@ async def test_a_body_is_held_no_longer_than_it_arrives(declared: int | None, si
     """However a body was read, nothing stays held after the answer."""
     outbox = Outbox(SteeredProducer(), LeapingClock())
     body = padded(size)[:size]
-    request = Request([body[:1000], body[1000:]], declared=declared)
-    await application(outbox).__rsgi__(request, request)
+    client = Client(outbox)
+    await client.post([body[:1000], body[1000:]] if size > 1000 else [body], declared)
     await outbox.drain()
-    assert request.status == (400 if size == 10 else 200)
-    assert outbox.held_bytes == 0
+    assert client.wire.statuses == [400 if size == 10 else 200]
+    assert (outbox.held_bytes, client.bodies.arriving_bytes) == (0, 0)
+
+
+async def test_bodies_that_never_end_are_bounded_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What arrives on all connections counts, and is let go with its connection; a small body is taken beside it."""
+    monkeypatch.setattr(bodies, "ARRIVING_BYTES", 150_000)
+    outbox = Outbox(SteeredProducer(), LeapingClock())
+    slow = Client(outbox)
+    slow.send(b"POST /v1/batch HTTP/1.1\r\ncontent-length: 140000\r\n\r\n" + b" " * 139_999)
+    assert slow.bodies.arriving_bytes == 139_999
+    other, chunked, small = (Client(outbox) for _ in range(3))
+    for one in (other, chunked, small):
+        one.connections.bodies = slow.bodies
+    await other.post([b" " * 20_000], 20_000)
+    await chunked.post([b" " * 20_000], None)
+    await small.post([padded(64)], 64)
+    assert [one.wire.statuses for one in (other, chunked, small)] == [[503], [503], [200]]
+    slow.connection.connection_lost(None)
+    assert slow.bodies.arriving_bytes == 0
 
 
 async def test_endless_bodies_end() -> None:
     """A body beyond 8 MiB is thrown away piece by piece, and after 64 MiB nobody listens any more."""
     outbox = Outbox(SteeredProducer(), LeapingClock())
-    request = Request([b" " * 1_000_000] * 100, declared=None)
-    await application(outbox).__rsgi__(request, request)
-    assert request.status == 413
-    assert 60 < request.read < 70
-    assert outbox.held_bytes == 0
+    read = 0
+
+    def pieces() -> Iterable[bytes]:
+        nonlocal read
+        while not client.wire.closed:
+            read += 1
+            yield b" " * 1_000_000
+
+    client = Client(outbox)
+    await client.post(pieces(), None)
+    assert client.wire.statuses == [413]
+    assert 60 < read < 70
+    assert (outbox.held_bytes, client.bodies.arriving_bytes) == (0, 0)
+
+
+async def test_requests_at_once_are_answered_in_their_order() -> None:
+    """The second one waits until the first is stored; so many of them that nobody means well end the connection."""
+    producer = SteeredProducer()
+    producer.gate.clear()
+    outbox = Outbox(producer, LeapingClock())
+    client = Client(outbox)
+    body = padded(64)
+    event = b"POST /v1/batch HTTP/1.1\r\nauthorization: Basic ZGVtbzo=\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body)
+    client.send(event + b"GET /none HTTP/1.1\r\n\r\n" + event)
+    await producer.asked.acquire()
+    assert client.wire.statuses == []
+    producer.gate.set()
+    await outbox.drain()
+    async with asyncio.timeout(5):
+        while len(client.wire.statuses) < 3:  # noqa: ASYNC110 (a wire tells nobody)
+            await asyncio.sleep(0)
+    assert client.wire.statuses == [200, 404, 200]
+    producer.gate.clear()
+    client.send(event + b"GET /none HTTP/1.1\r\n\r\n" * 100)
+    producer.gate.set()
+    async with asyncio.timeout(5):
+        while not client.wire.closed:  # noqa: ASYNC110 (as above)
+            await asyncio.sleep(0)
+    assert client.wire.statuses[3] == 200
+    assert len(client.wire.statuses) < 4 + 100
+
+
+async def test_answers_by_method_and_version() -> None:
+    """HEAD has the length without the body; an older client, and one that says so, gets its connection closed behind the answer."""
+    for head, closed in (("HEAD /none HTTP/1.1", False), ("GET /none HTTP/1.0", True), ("GET /none HTTP/1.1\r\nconnection: close", True)):
+        client = Client(Outbox(SteeredProducer(), LeapingClock()))
+        client.send(f"{head}\r\n\r\n".encode())
+        async with asyncio.timeout(5):
+            while not client.wire.statuses:  # noqa: ASYNC110 (a wire tells nobody)
+                await asyncio.sleep(0)
+        head_text, _, body = client.wire.written.partition(b"\r\n\r\n")
+        assert (bool(body), client.wire.closed) == (not head.startswith("HEAD"), closed)
+        assert b"content-length: 82" in head_text
 
 
 async def test_a_bug_of_ours_is_a_dead_letter(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
@@ -124,8 +229,8 @@ async def test_a_bug_of_ours_is_a_dead_letter(monkeypatch: pytest.MonkeyPatch, c
 
     monkeypatch.setattr(requests, "collect", failing)
     producer = SteeredProducer()
-    request = Request([b"body"], declared=4)
-    await application(Outbox(producer, LeapingClock())).__rsgi__(request, request)
+    client = Client(Outbox(producer, LeapingClock()))
+    await client.post([b"body"], 4)
     (letter,) = producer.stored
-    assert (request.status, letter.topic, letter.value) == (200, "shop.dead.ingest", b"body")
+    assert (client.wire.statuses, letter.topic, letter.value) == ([200], "shop.dead.ingest", b"body")
     assert "LookupError: bug" in caplog.text
