@@ -122,7 +122,7 @@ FORMS = {
     "length in a trailer": (_chunked(CHUNKS[:-2], b"content-length: 5\r\n\r\n") + SMUGGLED, "400 closed"),
     "length, then chunked": (HEAD + b"content-length: 5\r\n" + CHUNKED + b"\r\n" + CHUNKS + SMUGGLED, "400 closed"),
     "chunked, then length": (HEAD + CHUNKED + b"content-length: 5\r\n\r\n" + CHUNKS + SMUGGLED, "400 closed"),
-    "something behind an upgrade": (HEAD + b"connection: upgrade\r\nupgrade: h2c\r\n" + DECLARED + SMUGGLED, "200 closed"),
+    "an upgrade that nobody gives": (HEAD + b"connection: upgrade\r\nupgrade: h2c\r\n" + DECLARED + HEAD + DECLARED, "200 200"),
     "length twice": (HEAD + b"content-length: 3\r\n" + DECLARED, "400 closed"),
     "length as a list": (HEAD + b"content-length: 30, 30\r\n\r\n" + BODY, "400 closed"),
     "length with a sign": (HEAD + b"content-length: +30\r\n\r\n" + BODY, "400 closed"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 import httptools
 
@@ -73,7 +73,7 @@ class Connection(asyncio.BufferedProtocol):
         self._waiting: deque[_Arrived] = deque()
         self._answering: _Arrived | None = None
         self._since = connections.now
-        self._going_on = self._paused = self._deaf = self._lingering = False
+        self._again = self._going_on = self._paused = self._deaf = self._lingering = False
         self._reads: asyncio.Future[None] | None = None
         self._gone: asyncio.Future[None] | None = None
 
@@ -81,8 +81,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 (of TCP)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self._client = str(peer[0]) if peer else ""
         self._connections.add(self)
@@ -116,15 +115,33 @@ class Connection(asyncio.BufferedProtocol):
             self._since = self._connections.now
         self._piece_bytes = nbytes
         try:
-            self._parser.feed_data(self._connections.buffer[:nbytes])
-        except httptools.HttpParserUpgrade:  # nobody here speaks anything else: the request is answered as if it had not asked
-            self._hear_no_more()
+            self._feed(self._connections.buffer[:nbytes])
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(cause.refusal if isinstance(cause, _Unreadable) else refusals.NOT_HTTP)
         else:
             self._framing_bytes += nbytes
             self._bound()
+
+    def _feed(self, piece: memoryview) -> None:
+        try:
+            self._parser.feed_data(piece)
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._arriving is None:  # CONNECT, behind which there is nothing for us
+                self._hear_no_more()
+            else:
+                self._read_without_upgrade(bytes(piece[upgrade.args[0] :]))
+
+    def _read_without_upgrade(self, rest: bytes) -> None:
+        """Read on behind a head that asks for another protocol: nobody here speaks it, and llhttp would not read the body (RFC 9110 §7.8)."""
+        assert self._arriving is not None  # noqa: S101 (there was a head)
+        head = self._arriving[0]
+        framing = "".join([f"{name}: {head.headers[name]}\r\n" for name in ("content-length", "transfer-encoding") if name in head.headers])
+        closing = "connection: close\r\n" if "close" in head.headers["connection"].lower() else ""
+        version = self._parser.get_http_version()
+        self._parser = httptools.HttpRequestParser(self)
+        self._again = True
+        self._feed(memoryview(f"{head.method} / HTTP/{version}\r\n{framing}{closing}\r\n".encode() + rest))
 
     def eof_received(self) -> bool:
         """Say whether the client, which sends no more, may still read."""
@@ -150,7 +167,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; a trailer is read and thrown away."""
-        if self._arriving is None:
+        if self._arriving is None or self._again:
             self._headers.append((name, value))
             self._head_bytes += len(name) + len(value) + 4
             if len(self._headers) > HEADERS_MOST or self._head_bytes > 2 * listener.HEAD_BYTES:
@@ -158,6 +175,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def on_headers_complete(self) -> None:
         """Judge how the body comes."""
+        if self._again:
+            self._again = False
+            self._headers.clear()
+            return
         version = self._parser.get_http_version()
         headers: dict[str, str] = {}
         for name, value in self._headers:
@@ -189,6 +210,8 @@ class Connection(asyncio.BufferedProtocol):
     def on_message_complete(self) -> None:
         """Answer the request, or let it wait for its turn."""
         assert self._arriving is not None  # noqa: S101 (as above)
+        if self._parser.should_upgrade() and self._arriving[0].method != "CONNECT":
+            return
         if len(self._waiting) >= PIPELINED_MOST:
             raise _Unreadable(refusals.NOT_HTTP)
         head, body = self._arriving
