@@ -42,7 +42,7 @@ def test_only_what_may_help_says_when_to_come_back(refusal: Refused) -> None:
 
 def test_no_refusal_redirects_or_loses() -> None:
     """Statuses are those that SDKs take as meant: none of 3xx, 410, 460."""
-    assert {400, 401, 403, 404, 405, 408, 413, 429, 500, 503, 511} == {refusal.status for refusal in REFUSALS}
+    assert {400, 401, 403, 404, 405, 408, 413, 429, 431, 500, 503, 511} == {refusal.status for refusal in REFUSALS}
 
 
 @pytest.mark.parametrize("answer", [answers.stored(ORIGIN), *[answers.refused(refusal, ORIGIN) for refusal in REFUSALS]])

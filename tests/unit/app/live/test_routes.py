@@ -245,7 +245,7 @@ async def _reply(answer: Awaitable[Reply | Stream]) -> Reply:
 async def test_jobs_are_those_of_the_process_that_runs_them() -> None:
     """They come as it gives them."""
     feed = LiveFeed(MemoryBroker(), "shop", Topology("none", {}), workspace=lambda: Workspace("shop"), clock=SystemClock())
-    headers: dict[str, str | None] = {"host": "localhost"}
+    headers: dict[str, str] = {"host": "localhost"}
     handler = live_routes(feed, lambda: SETUP, no_volumes, no_explanation, one_job, no_command)["GET", "/live/jobs.json"]
     reply = await handler(RouteRequest("GET", "/live/jobs.json", "", headers, b""))
     assert isinstance(reply, Reply)
