@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from pipeline.model.record import Output
 from pipeline.ports.broker import BrokerError
 from pipeline.runtime.brokers.kafka import KafkaBroker, KafkaProducer
-from pipeline.runtime.brokers.kafka_batches import stop_producer
 
 
 class CarelessProducer(KafkaProducer):
@@ -24,18 +26,36 @@ class CarelessProducer(KafkaProducer):
     def __init__(self, bootstrap: str, acks: int) -> None:
         super().__init__(bootstrap, "careless")
         self._acks = acks
+        self._careless: AIOKafkaProducer | None = None
 
-    async def _started(self) -> AIOKafkaProducer:
-        async with self._starting:
-            if self._producer is None:
-                producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks=self._acks, request_timeout_ms=10_000)
-                try:
-                    await producer.start()
-                except (KafkaError, OSError) as error:
-                    await stop_producer(producer)
-                    raise BrokerError(str(error)) from error
-                self._producer = producer
-            return self._producer
+    async def start(self) -> None:
+        """Connect."""
+        if self._careless is None:
+            producer = AIOKafkaProducer(bootstrap_servers=self._bootstrap, acks=self._acks, request_timeout_ms=10_000)
+            try:
+                await producer.start()
+            except (KafkaError, OSError) as error:
+                with suppress(KafkaError, OSError):
+                    await producer.stop()
+                raise BrokerError(str(error)) from error
+            self._careless = producer
+
+    async def send(self, outputs: Sequence[Output]) -> None:
+        """Write records and wait for what the broker says to that, if it says anything."""
+        await self.start()
+        assert self._careless is not None
+        send = self._careless.send
+        try:
+            sent = [await send(topic, value, key, partition, headers=list(headers)) for topic, key, value, headers, partition in outputs]
+            await asyncio.gather(*sent)
+        except (KafkaError, OSError) as error:
+            raise BrokerError(str(error)) from error
+
+    async def stop(self) -> None:
+        """Flush and disconnect."""
+        if self._careless is not None:
+            with suppress(KafkaError, OSError):
+                await self._careless.stop()
 
 
 class CarelessBroker(KafkaBroker):

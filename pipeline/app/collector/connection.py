@@ -279,6 +279,8 @@ class Connection(asyncio.BufferedProtocol):
         elif self._arriving is not None:
             if waited >= bodies.BODY_SECONDS:
                 self._refuse(refusals.TOO_SLOW)
+        elif self._transport is not None and self._transport.get_write_buffer_size():
+            self._since = now  # it still reads; if it does not, the system ends it (`listener.UNREAD_SECONDS`)
         elif waited >= listener.HEAD_SECONDS:
             self.abort()
 

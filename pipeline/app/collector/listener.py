@@ -27,7 +27,7 @@ class PortTaken(Exception):
 
 
 def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """Open the listening socket; by hand, because granian's own would share a port with another process that has it.
+    """Open the listening socket; by hand, so that it shares no port with another process that has it.
 
     Args:
         host: Address.

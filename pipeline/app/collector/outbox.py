@@ -24,7 +24,9 @@ FLIGHTS: Final = 2
 BESIDE_BYTES: Final = 64 * 1024
 """Bytes that are worth a send of their own, beside another one and without a rest: a send costs about as much for one record as for fifty."""
 REST_SECONDS: Final = 0.004
-"""Least time from the start of one send to the next, in which requests gather. After a silence a request goes at once."""
+"""Least time from the start of one send to the next, in which requests gather, while many come. After a silence a request goes at once."""
+MANY_REQUESTS: Final = 3
+"""Requests of one send that make it worth the wait: those of a client that sends one after the other go at once, each on its own."""
 PATIENCE_SECONDS: Final = 5.0
 """How long a request waits until it is told to come back: less than the shortest time-out of an SDK."""
 RECORD_BYTES: Final = 128
@@ -79,6 +81,7 @@ class Outbox:
         self._scheduled: asyncio.Handle | None = None
         self._resting = False
         self._began = 0.0
+        self._gathered = 0
         self.held_bytes = 0
         self.trouble = ""
         self.crashed: asyncio.Future[None] = self._loop.create_future()
@@ -134,7 +137,7 @@ class Outbox:
         if not self._waiting or self._scheduled is not None:
             return
         if not self._flights or (len(self._flights) < FLIGHTS and worth_it):
-            rest = 0.0 if worth_it else self._began + REST_SECONDS - self._loop.time()
+            rest = 0.0 if worth_it or self._gathered < MANY_REQUESTS else self._began + REST_SECONDS - self._loop.time()
             self._resting = rest > 0
             self._scheduled = self._loop.call_later(rest, self._take_off) if self._resting else self._loop.call_soon(self._take_off)
 
@@ -148,6 +151,7 @@ class Outbox:
             size += waiting.size
             flight.append(waiting)
         self._waiting_bytes -= size
+        self._gathered = len(flight)
         if flight:
             task = self._loop.create_task(self._send(flight))
             self._flights[task] = flight

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from pipeline.model.limits import TOPIC_MESSAGE_BYTES
-from pipeline.model.record import Output, TopicPartition
+from pipeline.model.record import Output
 from pipeline.ports.broker import BrokerError
 from pipeline.runtime.brokers.kafka_admin import KafkaAdmin, KafkaReader
-from pipeline.runtime.brokers.kafka_batches import BATCH_BYTES, RECORDS_MOST, Placement, append_batches, stop_producer
+from pipeline.runtime.brokers.kafka_batches import RECORDS_MOST, Placement, batches_of, worth_packing
 from pipeline.runtime.brokers.kafka_consumer import KafkaConsumer
+from pipeline.runtime.brokers.kafka_idempotent_producer import IdempotentProducer
 from pipeline.runtime.brokers.kafka_lookup import KafkaLookup
 from pipeline.runtime.brokers.kafka_topics import Pins
 from pipeline.runtime.brokers.kafka_transactions import KafkaTransactions
@@ -75,7 +75,7 @@ class KafkaProducer:
     def __init__(self, bootstrap: str, client_id: str) -> None:
         self._bootstrap = bootstrap
         self._client_id = client_id
-        self._producer: AIOKafkaProducer | None = None
+        self._producer: IdempotentProducer | None = None
         self._starting = asyncio.Lock()
         self._placement = Placement()
         self._written = 0
@@ -84,23 +84,15 @@ class KafkaProducer:
         """Connect."""
         await self._started()
 
-    async def _started(self) -> AIOKafkaProducer:
+    async def _started(self) -> IdempotentProducer:
         async with self._starting:
             if self._producer is None:
-                producer = AIOKafkaProducer(
-                    bootstrap_servers=self._bootstrap,
-                    client_id=self._client_id,
-                    enable_idempotence=True,
-                    compression_type="snappy",
-                    max_batch_size=BATCH_BYTES,
-                    max_request_size=2 * TOPIC_MESSAGE_BYTES,
-                    request_timeout_ms=int(SEND_SECONDS * 1000),
-                )
+                producer = IdempotentProducer(self._bootstrap, self._client_id)
                 try:
                     async with asyncio.timeout(SEND_SECONDS):
                         await producer.start()
                 except (TimeoutError, KafkaError, OSError) as error:
-                    await stop_producer(producer)
+                    await producer.stop()
                     reason = f"cannot connect a producer to {self._bootstrap}: {error or 'no answer'}"
                     raise BrokerError(reason) from error
                 self._producer = producer
@@ -110,33 +102,32 @@ class KafkaProducer:
     async def send(self, outputs: Sequence[Output]) -> None:
         """Write records and wait until the broker has stored all of them."""
         producer = await self._started()
-        sent: list[tuple[TopicPartition, int, Awaitable[Any]]] = []
         try:
             async with asyncio.timeout(SEND_SECONDS):
-                for partition, records in (await self._placement.placed(producer, outputs)).items():
-                    await append_batches(producer, partition, records, sent)
-                results = await asyncio.gather(*(future for _, _, future in sent), return_exceptions=True)
+                placed = await self._placement.placed(producer, outputs)
+                await producer.produce(
+                    [
+                        (partition, batch)
+                        for partition, records in placed.items()
+                        for batch in batches_of(partial(producer.create_batch, packed=worth_packing(records)), records)
+                    ]
+                )
         except (TimeoutError, KafkaError, OSError) as error:
             await self._discard(producer)
             reason = f"the broker has not stored all records: {error or 'no answer in time'}"
             raise BrokerError(reason) from error
-        failure = next((result for result in results if isinstance(result, BaseException)), None)
-        if failure is not None:
-            await self._discard(producer)
-            reason = f"the broker has not stored all records: {failure}"
-            raise BrokerError(reason) from failure
         self._written += len(outputs)
         if self._written > RECORDS_MOST:
             await self._discard(producer)
 
-    async def _discard(self, producer: AIOKafkaProducer) -> None:
-        # A failed batch leaves a gap in the sequence numbers that a broker refuses for ever (aio-libs/aiokafka#1017).
+    async def _discard(self, producer: IdempotentProducer) -> None:
+        # What was numbered and not stored leaves a gap that a broker refuses for ever.
         if self._producer is producer:
             self._producer = None
-            await stop_producer(producer)
+        await producer.stop()
 
     async def stop(self) -> None:
-        """Flush and disconnect."""
+        """Disconnect."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await stop_producer(producer)
+            await producer.stop()
