@@ -8,9 +8,9 @@ Reasons for which an item of a batch is dead, and codes with which a single even
 write key also `unknown_source` and `source_disabled`; for a body on which this code fails, `crashed`. All else is validate's to judge.
 """
 
-from pipeline.ingest.collect import Accepted, Request, collect, crashed
+from pipeline.ingest.collect import Accepted, Request, collect, collect_in_turns, crashed
 from pipeline.ingest.endpoints import ENDPOINTS, Endpoint
 from pipeline.ingest.refusals import Refused
 from pipeline.ingest.write_keys import WriteKeys
 
-__all__ = ["ENDPOINTS", "Accepted", "Endpoint", "Refused", "Request", "WriteKeys", "collect", "crashed"]
+__all__ = ["ENDPOINTS", "Accepted", "Endpoint", "Refused", "Request", "WriteKeys", "collect", "collect_in_turns", "crashed"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from itertools import repeat
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -19,6 +19,7 @@ from pipeline.ingest.origins import origin_allowed
 from pipeline.ingest.pixel import pixel_event
 from pipeline.ingest.records import Check, Maker, Origin
 from pipeline.ingest.refusals import Refused
+from pipeline.ingest.slices import many_values, parts_of
 from pipeline.ingest.write_keys import Holder, WriteKeys, first
 from pipeline.model import headers, json_text, limits, odd_json
 from pipeline.model.odd_json import Place, Settled
@@ -28,6 +29,11 @@ from pipeline.model.workspace import Source, Workspace
 _CRASHED: Final = Fault("crashed", "The collector failed on this body: a bug of ours.")
 _NOTHING: Final[Mapping[tuple[str, str], int]] = MappingProxyType({})
 _NO_ENVELOPE: Final = Envelope()
+_LARGE_BYTES: Final = 1024 * 1024
+"""A text that it took a turn to unpack."""
+_TURN_BYTES: Final = 128 * 1024
+_TURN_ITEMS: Final = 100
+"""Records that are made, and events that are looked at, in one turn."""
 
 
 RequestHeaders = Mapping[str, str]
@@ -86,8 +92,13 @@ class Accepted(NamedTuple):
     results: list[Result] | None = None
 
 
-def collect(request: Request, keys: WriteKeys, workspace: Workspace) -> Accepted | Refused:
-    """Decide what becomes of a request.
+Verdict = Accepted | Refused
+Turns = Generator[None, None, Verdict]
+"""A decision that is made in turns, none of which is long."""
+
+
+def collect(request: Request, keys: WriteKeys, workspace: Workspace) -> Verdict:
+    """Decide at once what becomes of a request.
 
     Args:
         request: The request.
@@ -97,22 +108,72 @@ def collect(request: Request, keys: WriteKeys, workspace: Workspace) -> Accepted
     Returns:
         The records to store, or the refusal of the whole request.
     """
+    turns = collect_in_turns(request, keys, workspace)
+    while True:
+        try:
+            next(turns)
+        except StopIteration as decided:
+            verdict: Verdict = decided.value
+            return verdict
+
+
+def collect_in_turns(request: Request, keys: WriteKeys, workspace: Workspace) -> Turns:
+    """Decide what becomes of a request as `collect` does, in turns.
+
+    Yields:
+        None, wherever somebody else may have a turn.
+
+    Returns:
+        The records to store, or the refusal of the whole request.
+    """
     endpoint = request.endpoint
     if endpoint.takes == "pixel":
         event = pixel_event(request.query, endpoint.call, rudderstack=endpoint.name == "rudder_pixel")
         if isinstance(event, Refused):
             return event
-        return _batch(request, {"batch": [event[0]]}, keys, workspace, odd=event[1])
+        return (yield from _batch(request, {}, _Read([event[0]], odd=event[1]), keys, workspace, odd=event[1]))
     text = plain(request.body, request.headers.get("content-encoding"))
     if isinstance(text, Refused):
         return text
+    if len(text) > _LARGE_BYTES:
+        yield
+    if not many_values(text):
+        return (yield from _whole(request, text, keys, workspace))
+    yield
+    return (yield from _large(request, text, keys, workspace)) if endpoint.takes == "batch" else refusals.TOO_MANY_VALUES
+
+
+def _whole(request: Request, text: bytes, keys: WriteKeys, workspace: Workspace) -> Turns:
+    """Decide about a body that is read at once."""
     decoded = parsed(text)
     if isinstance(decoded, Refused):
         return decoded
     value, odd = decoded
-    if endpoint.takes == "batch":
-        return _batch(request, value, keys, workspace, odd=odd)
-    return _single(request, value, keys, workspace, odd=odd)
+    if request.endpoint.takes != "batch":
+        return _single(request, value, keys, workspace, odd=odd)
+    items = value.get("batch") if isinstance(value, dict) else None
+    if items.__class__ is not list:
+        return refusals.NOT_A_BATCH
+    if len(items) > limits.BATCH_EVENTS:
+        return refusals.BATCH_TOO_LONG
+    value["batch"] = None
+    return (yield from _batch(request, value, _Read(items, odd=odd), keys, workspace, odd=odd))
+
+
+def _large(request: Request, text: bytes, keys: WriteKeys, workspace: Workspace) -> Turns:
+    """Decide about a batch that has too many values to read it at once."""
+    parts = yield from parts_of(text)
+    if isinstance(parts, Refused):
+        return parts
+    if many_values(parts.envelope):
+        return refusals.TOO_MANY_VALUES
+    decoded = parsed(parts.envelope)
+    if isinstance(decoded, Refused):
+        return decoded
+    try:
+        return (yield from _batch(request, decoded[0], _Unread(parts.items), keys, workspace, odd=decoded[1]))
+    except _NotJson:
+        return refusals.INVALID_JSON
 
 
 def crashed(request: Request, workspace: Workspace) -> Accepted:
@@ -186,46 +247,112 @@ def _single(request: Request, item: Any, keys: WriteKeys, workspace: Workspace, 
     return Accepted([record], _size(record), {(source.id, "accepted"): 1}, counted, holder, results)
 
 
-def _batch(request: Request, batch: Any, keys: WriteKeys, workspace: Workspace, *, odd: bool) -> Accepted | Refused:  # noqa: ANN401 (JSON)
-    items = batch.get("batch") if isinstance(batch, dict) else None
-    if items.__class__ is not list:
-        return refusals.NOT_A_BATCH
-    if len(items) > limits.BATCH_EVENTS:
-        return refusals.BATCH_TOO_LONG
-    shared = None
-    if odd:
-        batch["batch"] = None
-        shared = odd_json.settle(batch)
+class _Read:
+    """The events of a batch that was read at once.
+
+    Args:
+        items: The events.
+        odd: Whether there may be odd values in them.
+    """
+
+    def __init__(self, items: list[Any], *, odd: bool) -> None:
+        self._items = items
+        self._odd = odd
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def unsettled(self) -> Iterator[Any]:
+        """Give each event as it is."""
+        return iter(self._items)
+
+    def __iter__(self) -> Iterator[tuple[Any, Settled | None]]:
+        """Give each event, and what was replaced in it where it was odd."""
+        if not self._odd:
+            return zip(self._items, repeat(None))
+        settled = map(odd_json.settle, self._items)
+        return ((one.value, one) for one in settled)
+
+
+class _NotJson(Exception):
+    """An event of a batch is not JSON, and so the whole batch is not."""
+
+
+class _Unread:
+    """The events of a batch that are read one after the other, and kept no longer than that.
+
+    Args:
+        texts: Their texts.
+    """
+
+    def __init__(self, texts: list[bytes]) -> None:
+        self._texts = texts
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def unsettled(self) -> Iterator[Any]:
+        """Read each event."""
+        return (value for value, _ in map(self._one, self._texts))
+
+    def __iter__(self) -> Iterator[tuple[Any, Settled | None]]:
+        """Read each event, and settle it where it is odd."""
+        for value, odd in map(self._one, self._texts):
+            settled = odd_json.settle(value) if odd else None
+            yield (value if settled is None else settled.value), settled
+
+    def _one(self, text: bytes) -> tuple[Any, bool]:
+        decoded = parsed(text)
+        if isinstance(decoded, Refused):
+            raise _NotJson
+        return decoded
+
+
+def _batch(
+    request: Request,
+    batch: dict[str, Any],
+    items: _Read | _Unread,
+    keys: WriteKeys,
+    workspace: Workspace,
+    *,
+    odd: bool,
+) -> Turns:
+    shared = odd_json.settle(batch) if odd else None
+    if shared is not None:
         batch = shared.value
     holder = _header_holder(request, keys)
     if holder is None or not holder.enabled:
         holder = first(holder, keys.of(batch.get("writeKey")))
-    found = _sources(request, holder, items, keys, workspace)
+    found = yield from _sources(request, holder, items, keys, workspace)
     if isinstance(found, Refused):
         return found
     envelope = envelope_of(batch, request.headers.get("sentat"))
     gathered = _Gathered(request, _maker(request, envelope, workspace, shared.places if shared is not None else ()))
-    for index, (item, source) in enumerate(zip(items, found, strict=False)):
-        if shared is None:
-            gathered.add(item, index, source)
-        else:
-            settled = odd_json.settle(item)
-            gathered.add(settled.value, index, source, settled)
+    turn = 0
+    for index, ((item, settled), source) in enumerate(zip(items, found, strict=False)):
+        gathered.add(item, index, source, settled)
+        if gathered.size - turn > _TURN_BYTES:
+            turn = gathered.size
+            yield
     if shared is not None and gathered.counts:
         gathered.count_replaced(next(iter(gathered.counts))[0], shared)
     return Accepted(gathered.outputs, gathered.size, gathered.counts, gathered.replaced, holder, gathered.results)
 
 
 def _sources(
-    request: Request, holder: Holder | None, items: list[Any], keys: WriteKeys, workspace: Workspace
-) -> Iterator[Source | Refused] | Refused:
+    request: Request, holder: Holder | None, items: _Read | _Unread, keys: WriteKeys, workspace: Workspace
+) -> Generator[None, None, Iterator[Source | Refused] | Refused]:
     """Find the source of each item: the request's own, else each item's, else the query's."""
-    if (holder is not None and holder.enabled) or not items:
+    if (holder is not None and holder.enabled) or not len(items):
         source = _source(request, holder or keys.of(credentials.query_field(request.query, "writeKey")), workspace)
         return source if isinstance(source, Refused) else repeat(source)
     from_query = keys.of(credentials.query_field(request.query, "writeKey"))
-    own = (keys.of(item.get("writeKey")) if isinstance(item, dict) else None for item in items)
-    found = [_source(request, first(one, from_query, holder), workspace) for one in own]
+    found: list[Source | Refused] = []
+    for number, item in enumerate(items.unsettled(), 1):
+        own = keys.of(item.get("writeKey")) if isinstance(item, dict) else None
+        found.append(_source(request, first(own, from_query, holder), workspace))
+        if number % _TURN_ITEMS == 0:
+            yield
     if all(isinstance(source, Refused) for source in found):
         same = found[0]
         return same if isinstance(same, Refused) and all(source == same for source in found) else refusals.INVALID_WRITE_KEY

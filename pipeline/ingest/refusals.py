@@ -37,6 +37,7 @@ NOT_A_BATCH: Final = Refused(400, "invalid_json", "The body is not an object wit
 BATCH_TOO_LONG: Final = Refused(400, "batch_too_long", "The batch has more than 2,500 events.")
 TOO_LARGE: Final = Refused(413, "payload_too_large", "The body is larger than 8 MiB after decompression.")
 TOO_DENSE: Final = Refused(413, "payload_too_large", "The body unpacks to more than 1 MiB and more than a hundred times its size.")
+TOO_MANY_VALUES: Final = Refused(413, "payload_too_large", "An event has more than 32,768 values, or a batch more than a million.")
 TOO_SLOW: Final = Refused(408, "request_timeout", "The body took longer than a minute to arrive.")
 NOT_HTTP: Final = Refused(400, "bad_request", "The request is not HTTP/1.1 that can be read in one way only.")
 LARGE_HEAD: Final = Refused(431, "headers_too_large", "The head of the request has more than 128 KiB or more than 100 headers.")

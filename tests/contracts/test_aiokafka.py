@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
 
 from pipeline.model.record import Output
 from pipeline.model.topics import Declared
@@ -38,9 +40,9 @@ async def values(kafka: Kafka, topic: str) -> list[bytes | None]:
 
 
 @contextmanager
-def leaderless(producer: AIOKafkaProducer) -> Iterator[None]:
-    """Let a producer know no leader, as while a partition has none: its batches expire before they are sent."""
-    cluster = producer.client.cluster
+def leaderless(client: AIOKafkaClient) -> Iterator[None]:
+    """Let a producer's client know no leader, as while a partition has none: its batches expire before they are sent."""
+    cluster = client.cluster
     cluster.leader_for_partition = lambda _partition: None
     try:
         yield
@@ -85,7 +87,7 @@ async def test_aiokafka_leaves_a_gap_in_its_sequence_after_a_batch_expired(kafka
     await producer.start()
     try:
         await producer.send_and_wait(topic, b"1", partition=0)
-        with leaderless(producer), pytest.raises(KafkaError):
+        with leaderless(producer.client), pytest.raises(KafkaError):
             await producer.send_and_wait(topic, b"2", partition=0)
         with pytest.raises((KafkaError, TimeoutError)):
             async with asyncio.timeout(5):
@@ -104,7 +106,7 @@ async def test_the_adapter_goes_on_with_a_fresh_producer(kafka: Kafka, topic: st
         await producer.send([Output(topic, None, b"1", partition=0)])
         failed = producer._producer
         assert failed is not None
-        with leaderless(failed), pytest.raises(BrokerError):
+        with leaderless(failed._client), pytest.raises(BrokerError):
             await producer.send([Output(topic, None, b"2", partition=0)])
         monkeypatch.setattr(adapter, "SEND_SECONDS", 10.0)
         await producer.send([Output(topic, None, b"3", partition=0)])
@@ -112,3 +114,28 @@ async def test_the_adapter_goes_on_with_a_fresh_producer(kafka: Kafka, topic: st
     finally:
         await producer.stop()
     assert [b"1", b"3"] == await values(kafka, topic)
+
+
+async def test_a_write_whose_answer_was_lost_is_stored_once(kafka: Kafka, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is offered again under the same number, and the broker says that it has it; the next one goes on from there."""
+    producer = KafkaBroker(kafka.bootstrap).producer()
+    await producer.start()
+    try:
+        inner = producer._producer
+        assert inner is not None
+        send, lost = inner._client.send, []
+
+        async def losing(node: int, request: Any) -> Any:  # noqa: ANN401 (as aiokafka's)
+            answer = await send(node, request)
+            if not lost:
+                lost.append(answer)
+                raise KafkaConnectionError
+            return answer
+
+        monkeypatch.setattr(inner._client, "send", losing)
+        await producer.send([Output(topic, None, b"1", partition=0)])
+        await producer.send([Output(topic, None, b"2", partition=0)])
+        assert lost
+    finally:
+        await producer.stop()
+    assert [b"1", b"2"] == await values(kafka, topic)

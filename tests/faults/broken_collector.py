@@ -165,9 +165,10 @@ def _whole_or_nothing() -> None:
     def broken(request: Any, keys: Any, workspace: Any) -> Any:  # noqa: ANN401 (as collect)
         verdict = collect(request, keys, workspace)
         bad = not isinstance(verdict, Refused) and any(outcome == "dead" for _, outcome in verdict.counts)
+        yield
         return refusals.INVALID_JSON if bad else verdict
 
-    requests.collect = broken  # type: ignore[attr-defined]
+    requests.collect_in_turns = broken  # type: ignore[attr-defined]
 
 
 def _compares_letters() -> None:

@@ -6,6 +6,7 @@ llhttp is strict: where two readers could disagree about where a request ends, i
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
@@ -20,6 +21,8 @@ from pipeline.ingest.answers import Answer
 
 if TYPE_CHECKING:
     from pipeline.app.collector.connections import Connections
+
+_log = logging.getLogger(__name__)
 
 HEADERS_MOST: Final = 100
 """Most headers of a request."""
@@ -299,10 +302,15 @@ class Connection(asyncio.BufferedProtocol):
         if self._going_on:
             return
         self._going_on = True
-        while self._waiting and self._answering is None and self._reads is None:
-            self._answering = self._waiting.popleft()
-            self._connections.handle(self._answering.head, self._answering.body.end(), self)
-        self._going_on = False
+        try:
+            while self._waiting and self._answering is None and self._reads is None:
+                self._answering = self._waiting.popleft()
+                self._connections.handle(self._answering.head, self._answering.body.end(), self)
+        except Exception:  # noqa: BLE001 (whatever it is, nobody else's request shall fail for it)
+            _log.exception("A request failed.")
+            self.respond(answers.refused(refusals.FAILED, None))
+        finally:
+            self._going_on = False
         if self._paused and self._answering is None and self._reads is None and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Protocol
 
 from pipeline.app.collector.checking import Checking
@@ -15,9 +15,9 @@ from pipeline.app.collector.limits import Guesses, Limits, SourceRates
 from pipeline.app.collector.outbox import Outbox
 from pipeline.app.collector.routes import Reply, RouteRequest, Routes, Stream, find, methods
 from pipeline.app.collector.tokens import Tokens
-from pipeline.ingest import ENDPOINTS, Accepted, Endpoint, Refused, Request, WriteKeys, answers, collect, crashed, refusals
+from pipeline.ingest import ENDPOINTS, Accepted, Endpoint, Refused, Request, WriteKeys, answers, collect_in_turns, crashed, refusals
 from pipeline.ingest.answers import Answer, asked_for
-from pipeline.ingest.collect import RequestHeaders
+from pipeline.ingest.collect import RequestHeaders, Turns
 from pipeline.ingest.forwarded import client_address
 from pipeline.ingest.oauth import NO_TOKEN
 from pipeline.ingest.webhook import Hook
@@ -96,6 +96,7 @@ class Application:
         self._requests = 0
         self._rates, self._guesses = Limits(SourceRates(), Guesses()) if limits is None else limits
         self._tasks: set[asyncio.Task[None]] = set()
+        self._deciding = asyncio.Lock()
         self._streams: set[asyncio.Task[None]] = set()
         self._hooks = Hooks(hook=hook, workspace=workspace, outbox=outbox, counts=counts, rates=self._rates, guesses=self._guesses)
 
@@ -109,9 +110,7 @@ class Application:
         """
         endpoint = ENDPOINTS.get(head.path)
         if endpoint is None:
-            task = asyncio.get_running_loop().create_task(self._other(head, body, exchange))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._spawn(self._other(head, body, exchange))
         elif head.method == endpoint.method:
             self._take(_Taking(self._counts, self._clock, endpoint, head, exchange), body)
         elif head.method == "OPTIONS":
@@ -119,6 +118,11 @@ class Application:
         else:
             origin = head.headers.get("origin")
             exchange.respond(answers.refused(refusals.METHOD_NOT_ALLOWED, origin, allow=f"{endpoint.method}, OPTIONS"))
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _issue(self, headers: RequestHeaders, body: bytes) -> Answer:
         if self._tokens is None:
@@ -141,7 +145,27 @@ class Application:
             if isinstance(request, Refused):
                 taking.refuse(request)
                 return
-            self._store(taking, self._decide(request, workspace), request.ip, workspace)
+            turns = collect_in_turns(request, self._keys(), workspace)
+            verdict = self._turn(turns, request, workspace)
+            if verdict is None:
+                self._spawn(self._go_on(taking, turns, request, workspace))
+            else:
+                self._store(taking, verdict, request.ip, workspace)
+
+    async def _go_on(self, taking: _Taking, turns: Turns, request: Request, workspace: Workspace) -> None:
+        """Decide about a large body, one at a time, while others have their turns."""
+        size = len(request.body)
+        if not self._outbox.has_room(size):
+            taking.refuse(refusals.OVERLOADED)
+            return
+        self._outbox.held_bytes += size
+        try:
+            async with self._deciding:
+                while (verdict := self._turn(turns, request, workspace)) is None:  # noqa: ASYNC110 (it is the work, not a wait)
+                    await asyncio.sleep(0)
+        finally:
+            self._outbox.held_bytes -= size
+        self._store(taking, verdict, request.ip, workspace)
 
     def _store(self, taking: _Taking, verdict: Accepted | Refused, ip: str, workspace: Workspace) -> None:
         if isinstance(verdict, Refused):
@@ -182,12 +206,17 @@ class Application:
         forwarded = head.headers.get("x-forwarded-for")
         return client_address(head.client, [] if forwarded is None else [forwarded], self._trusted_proxies)
 
-    def _decide(self, request: Request, workspace: Workspace) -> Accepted | Refused:
+    def _turn(self, turns: Turns, request: Request, workspace: Workspace) -> Accepted | Refused | None:
+        """Go on deciding, for one turn; None while there is no verdict."""
         try:
-            return collect(request, self._keys(), workspace)
+            next(turns)
+        except StopIteration as decided:
+            verdict: Accepted | Refused = decided.value
+            return verdict
         except Exception:  # noqa: BLE001 (whatever it is, a client that sends it again for hours is worse)
             _log.exception("A request could not be judged; its body is kept in dead letters as crashed.")
             return crashed(request, workspace)
+        return None
 
     async def _delivery(self, head: Head, body: bytes | Refused) -> Answer:
         """Answer a delivery of a webhook source."""

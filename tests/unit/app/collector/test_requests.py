@@ -224,10 +224,11 @@ async def test_answers_by_method_and_version() -> None:
 async def test_a_bug_of_ours_is_a_dead_letter(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """The client gets its 200, the body waits for someone in dead letters, and the log has the traceback."""
 
-    def failing(*_arguments: object) -> None:
+    def failing(*_arguments: object) -> Iterable[None]:
+        yield
         raise LookupError("bug")
 
-    monkeypatch.setattr(requests, "collect", failing)
+    monkeypatch.setattr(requests, "collect_in_turns", failing)
     producer = SteeredProducer()
     client = Client(Outbox(producer, LeapingClock()))
     await client.post([b"body"], 4)
