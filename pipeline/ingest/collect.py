@@ -19,7 +19,7 @@ from pipeline.ingest.origins import origin_allowed
 from pipeline.ingest.pixel import pixel_event
 from pipeline.ingest.records import Check, Maker, Origin
 from pipeline.ingest.refusals import Refused
-from pipeline.ingest.slices import many_values, parts_of
+from pipeline.ingest.slices import many_values, parts_of, refusal_of
 from pipeline.ingest.write_keys import Holder, WriteKeys, first
 from pipeline.model import headers, json_text, limits, odd_json
 from pipeline.model.odd_json import Place, Settled
@@ -140,7 +140,7 @@ def collect_in_turns(request: Request, keys: WriteKeys, workspace: Workspace) ->
     if not many_values(text):
         return (yield from _whole(request, text, keys, workspace))
     yield
-    return (yield from _large(request, text, keys, workspace)) if endpoint.takes == "batch" else refusals.TOO_MANY_VALUES
+    return (yield from _large(request, text, keys, workspace)) if endpoint.takes == "batch" else refusal_of(text)
 
 
 def _whole(request: Request, text: bytes, keys: WriteKeys, workspace: Workspace) -> Turns:

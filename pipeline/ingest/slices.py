@@ -16,6 +16,8 @@ BATCH_VALUES_MOST: Final = 1_000_000
 """Most values of a batch: 8 MiB of them have eight bytes each."""
 MARKS_AT_ONCE: Final = 20_000
 """Brackets and texts of a batch that are looked at in one turn, some milliseconds of work."""
+_DEEP: Final = b"[" * 1_025
+"""Nested deeper than any of our readers goes."""
 _MARK: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+("|\Z)|[\[\]{}]', re.DOTALL)
 """A bracket, or a whole text; one that does not end takes the rest, so that nothing is looked at twice."""
 _COLON: Final = re.compile(rb"[ \t\r\n]*:[ \t\r\n]*\Z")
@@ -41,6 +43,15 @@ def many_values(text: bytes) -> bool:
 def _values_most(text: bytes) -> int:
     """Count no fewer values than a text has: each but the first has a comma before it, a colon, or the bracket that it is in."""
     return 1 + text.count(b",") + text.count(b":") + text.count(b"[")
+
+
+def refusal_of(text: bytes) -> Refused:
+    """Say what is wrong with a text of too many values.
+
+    Args:
+        text: The text of an event, or of a request.
+    """
+    return refusals.INVALID_JSON if _DEEP in text else refusals.TOO_MANY_VALUES
 
 
 def parts_of(text: bytes) -> Generator[None, None, Parts | Refused]:
@@ -109,7 +120,7 @@ class _Cutting:
                 self.refusal = refusals.INVALID_JSON
             self._begun, self._free = at, at + 1
         elif self.depth == 3 and self._begun is not None:
-            self._between(at, first=not self.items and self._free == self._begun + 1, last=False)
+            self._between(at, first=self._free == self._begun + 1, last=False)
             self._item = at
 
     def _close(self, end: int) -> None:
@@ -141,7 +152,7 @@ class _Cutting:
             self.refusal = refusals.INVALID_JSON
             return
         if many_values(gap):
-            self.refusal = refusals.TOO_MANY_VALUES
+            self.refusal = refusal_of(gap)
             return
         try:
             values = json_text.decode(b"[%s]" % gap[0 if first else 1 : None if last else -1])[0]
@@ -158,4 +169,4 @@ class _Cutting:
         if len(self.items) > limits.BATCH_EVENTS:
             self.refusal = refusals.BATCH_TOO_LONG
         elif many_values(item):
-            self.refusal = refusals.TOO_MANY_VALUES
+            self.refusal = refusal_of(item)

@@ -123,7 +123,8 @@ async def test_a_write_whose_answer_was_lost_is_stored_once(kafka: Kafka, topic:
     try:
         inner = producer._producer
         assert inner is not None
-        send, lost = inner._client.send, []
+        send = inner._client.send
+        lost: list[Any] = []
 
         async def losing(node: int, request: Any) -> Any:  # noqa: ANN401 (as aiokafka's)
             answer = await send(node, request)
