@@ -29,7 +29,7 @@ MANY_REQUESTS: Final = 3
 """Requests of one send that make it worth the wait: those of a client that sends one after the other go at once, each on its own."""
 PATIENCE_SECONDS: Final = 5.0
 """How long a request waits until it is told to come back: less than the shortest time-out of an SDK."""
-RECORD_BYTES: Final = 128
+RECORD_BYTES: Final = 256
 """What a record takes in memory beside its bytes, about."""
 
 
