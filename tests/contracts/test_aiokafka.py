@@ -6,12 +6,11 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from random import Random
-from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaProducer
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaConnectionError, KafkaError, MessageSizeTooLargeError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError
 
 from pipeline.model.record import Output
 from pipeline.model.topics import Declared
@@ -114,29 +113,3 @@ async def test_the_adapter_goes_on_with_a_fresh_producer(kafka: Kafka, topic: st
     finally:
         await producer.stop()
     assert [b"1", b"3"] == await values(kafka, topic)
-
-
-async def test_a_write_whose_answer_was_lost_is_stored_once(kafka: Kafka, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is offered again under the same number, and the broker says that it has it; the next one goes on from there."""
-    producer = KafkaBroker(kafka.bootstrap).producer()
-    await producer.start()
-    try:
-        inner = producer._producer
-        assert inner is not None
-        send = inner._client.send
-        lost: list[Any] = []
-
-        async def losing(node: int, request: Any) -> Any:  # noqa: ANN401 (as aiokafka's)
-            answer = await send(node, request)
-            if not lost:
-                lost.append(answer)
-                raise KafkaConnectionError
-            return answer
-
-        monkeypatch.setattr(inner._client, "send", losing)
-        await producer.send([Output(topic, None, b"1", partition=0)])
-        await producer.send([Output(topic, None, b"2", partition=0)])
-        assert lost
-    finally:
-        await producer.stop()
-    assert [b"1", b"2"] == await values(kafka, topic)
