@@ -114,7 +114,7 @@ def request_key(retry_key: bytes | None) -> bytes | None:
 _OF_RETRIES = frozenset((names.ATTEMPT, names.FIRST_ATTEMPT, names.NOT_BEFORE))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)  # a source may give events names of 32 KB
 def _texts(*values: bytes) -> tuple[str, ...]:
     """Read the headers that say the same of many events."""
     return tuple(value.decode("utf-8", "replace") for value in values)

@@ -226,7 +226,7 @@ def _row(headers: Headers, destination: str, verdict: LedgerVerdict, reason: str
     return _a_row(get(names.SOURCE, b""), get(names.TYPE, b""), get(names.EVENT, b""), destination, verdict, reason)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=512)  # a source may give events names of 32 KB
 def _a_row(source: bytes, event_type: bytes, event: bytes, destination: str, verdict: LedgerVerdict, reason: str) -> Row:
     text = partial(bytes.decode, encoding="utf-8", errors="replace")
     return Row(text(source), text(event_type), text(event), verdict, reason, destination)
