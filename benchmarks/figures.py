@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 HOP: Final = {"prepare": 11.0, "validate": 16.0, "enrich": 12.0, "filter": 12.0, "lake": 15.0}
@@ -20,6 +20,8 @@ DELIVER: Final = "deliver"
 FLOOR: Final = "Kafka's performance tools"
 SHAPE: Final = "1 KB, 4 partitions, 1 process"
 """Label of the shape that the others differ from in one thing."""
+ALONE: Final = "sent to 1 destination"
+AMONG: Final = "sent to 3 of 200 destinations"
 GROWTH: Final = {
     "partitions": ((1, "1 partition"), (4, SHAPE), (16, "16 partitions")),
     "processes": ((1, SHAPE), (2, "2 processes"), (4, "4 processes")),
@@ -118,15 +120,15 @@ def turns(what: str, one: Found) -> Iterable[Row]:
 
 
 def _together(found: Mapping[str, Iterable[Found]]) -> dict[str, float]:
-    """Add up what the stages that work on events cost; deliver's costs are those of a request."""
-    return {label: sum(stage["cpu_us"] for stage in one if stage["processor"] != DELIVER) for label, one in found.items()}
+    return {label: sum(stage["cpu_us"] for stage in one) for label, one in found.items()}
 
 
-def shapes(found: Mapping[str, Iterable[Found]]) -> Iterable[Row]:
+def shapes(found: Mapping[str, Mapping[str, Any]]) -> Iterable[Row]:
     """Figures of every shape, and how much more an event costs where there is more of something."""
-    for label, one in found.items():
+    measured: Mapping[str, Sequence[Found]] = found["shapes"]
+    for label, one in measured.items():
         yield from stages(label, {} if label == "10 KB" else HOP)(one)
-    together = _together(found)
+    together = _together(measured)
     for more, less, budget in (
         ("200 destinations, 3 routes", "1 destination", DESTINATIONS_TIMES),
         ("200 destinations, 3 routes", "20 destinations, 3 routes", None),
@@ -137,10 +139,9 @@ def shapes(found: Mapping[str, Iterable[Found]]) -> Iterable[Row]:
     ):
         if more in together and less in together:
             yield Row(f"an event with {more}, to {less}", round(together[more] / together[less], 2), "times the CPU", budget)
-    request = {label: stage["cpu_us"] for label, one in found.items() for stage in one if stage["processor"] == DELIVER}
-    most, one_alone = (request.get(label) for label in ("200 destinations, 3 routes", "1 destination"))
-    if most and one_alone:
-        yield Row("a delivered request with 200 destinations, to 1", round(most / one_alone, 2), "times the CPU", DESTINATIONS_TIMES)
+    if {ALONE, AMONG} <= measured.keys():
+        times = measured[AMONG][0]["cpu_us"] / measured[ALONE][0]["cpu_us"]
+        yield Row(f"a request {AMONG}, to one {ALONE}", round(times, 2), "times the CPU", DESTINATIONS_TIMES)
 
 
 def curves(found: object) -> list[Curve]:
@@ -152,9 +153,9 @@ def curves(found: object) -> list[Curve]:
     Returns:
         The curves of which there are two points at least.
     """
-    if not isinstance(found, dict) or not found.keys() & {label for line in GROWTH.values() for _, label in line}:
+    if not isinstance(found, dict) or "shapes" not in found:
         return []
-    together = _together(found)
+    together = _together(found["shapes"])
     drawn = []
     for of, line in GROWTH.items():
         points = tuple((float(much), together[label]) for much, label in line if label in together)
@@ -316,7 +317,9 @@ def deliver(found: Found) -> Iterable[Row]:
 
 
 def left_out(found: object) -> list[str]:
-    """Say which peers could not be run, and why."""
+    """Say which peers and shapes could not be run, and why."""
+    if isinstance(found, dict) and "shapes" in found:
+        return [f"{label}: {why}" for label, why in found["not_run"].items()]
     if not isinstance(found, dict) or "peers" not in found:
         return []
     return [f"{name}: {one['not_run']}" for name, one in {**found["peers"], FLOOR: found.get("floor", {})}.items() if "not_run" in one]

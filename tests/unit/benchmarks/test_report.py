@@ -64,9 +64,8 @@ def test_what_grows_is_drawn_as_a_line_with_a_point_for_each_shape() -> None:
 
 def test_shapes_become_lines_and_other_benchmarks_none() -> None:
     """All stages of a shape together, by how much there is of what grows; the shape that all differ from stands on each line."""
-    prepare, deliver = {"processor": "prepare"}, {"processor": "deliver", "cpu_us": 90.0}
-    found = {SHAPE: [{**prepare, "cpu_us": 10.0}], "16 partitions": [{**prepare, "cpu_us": 12.0}, deliver], "1 destination": [deliver]}
-    assert figures.curves(found) == [Curve("partitions", ((4.0, 10.0), (16.0, 12.0)), 11.0)]
+    found = {SHAPE: [{"cpu_us": 10.0}], "16 partitions": [{"cpu_us": 12.0}], "1 destination": [{"cpu_us": 5.0}, {"cpu_us": 6.0}]}
+    assert figures.curves({"shapes": found, "not_run": {}}) == [Curve("partitions", ((4.0, 10.0), (16.0, 12.0)), 11.0)]
     assert figures.curves([{"cpu_us": 1.0}]) == figures.curves({"cpu_us": 1.0}) == []
 
 
@@ -91,7 +90,7 @@ def test_two_hundred_destinations_are_compared_with_one() -> None:
         "turn_p999_ms": 1,
     }
     found = {"1 destination": [{**stage, "cpu_us": 10.0}, {**stage, "cpu_us": 20.0}], "200 destinations, 3 routes": [{**stage, "cpu_us": 75.0}]}
-    row = next(row for row in figures.shapes(found) if row.unit == "times the CPU")
+    row = next(row for row in figures.shapes({"shapes": found, "not_run": {}}) if row.unit == "times the CPU")
     assert (row.figure, row.verdict) == (2.5, "not met")
 
 
@@ -100,6 +99,11 @@ def test_a_peer_that_could_not_run_is_named_with_the_reason() -> None:
     found = {"headrace": {"cpu_us": 1.0}, "peers": {"kafka-streams": {"not_run": "there is no javac"}}}
     assert figures.left_out(found) == ["kafka-streams: there is no javac"]
     assert [row.what for row in figures.peers(found)] == ["prepare, warm, beside its peers"]
+
+
+def test_a_shape_that_could_not_be_measured_is_named_and_takes_no_other_with_it() -> None:
+    """What failed stands above the table; the figures of the others stay."""
+    assert figures.left_out({"shapes": {SHAPE: []}, "not_run": {figures.AMONG: "a process ended"}}) == [f"{figures.AMONG}: a process ended"]
 
 
 def test_the_generator_keeps_a_rate_and_measures_from_when_a_request_was_due() -> None:
