@@ -49,7 +49,7 @@ soak: $(DEV) ## Kill at random for an hour and watch memory and open files; SOAK
 
 ##@ Measure
 .PHONY: bench
-bench: $(DEV) ## Measure every budget, with Kafka and with peers, in 20 minutes (needs oha and a JDK for all of it); ARGS=--quick for four, ARGS="--only mapping" for one
+bench: $(DEV) ## Measure every budget, with Kafka and with peers; says how long each took (needs oha and a JDK for all of it); ARGS=--quick for four, ARGS="--only mapping" for one
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
 ##@ Check

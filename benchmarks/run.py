@@ -44,6 +44,7 @@ class Job(NamedTuple):
 
 
 _QUICK: Final = ("--events", "150000")
+_STEADY: Final = ("--seconds", "12")
 JOBS: Final = (
     Job(("benchmarks.hot_path", "--json"), figures.hot_path, ("--rounds", "15")),
     Job(("benchmarks.mapping", "--json"), figures.mapping, ()),
@@ -52,19 +53,23 @@ JOBS: Final = (
     Job(("benchmarks.deliver", "--json"), figures.deliver, ("--requests", "10000")),
     Job(("benchmarks.transactions", "--json"), figures.transactions, ("--transactions", "60")),
     Job(("benchmarks.processors", "--json", "--topology", "fused", "--events", "240000"), figures.stages("1 KB", figures.HOP), _QUICK),
-    Job(("benchmarks.processors", "--json", "--topology", "default"), figures.stages("1 KB, a hop of its own", figures.HOP), _QUICK),
-    Job(("benchmarks.shapes", "--json"), figures.shapes, None),
+    Job(
+        ("benchmarks.processors", "--json", "--topology", "default", "--events", "100000"),
+        figures.stages("1 KB, a hop of its own", figures.HOP),
+        _QUICK,
+    ),
+    Job(("benchmarks.shapes", "--json", "--events", "40000"), figures.shapes, None),
     Job(("benchmarks.ingest", "--json"), figures.ingest, ("--plain", "--seconds", "1.5")),
     Job(("benchmarks.stopped_broker", "--json"), figures.stopped_broker, None),
-    Job(("benchmarks.latency", "--json", "--topology", "fused", "--rate", "200"), figures.latency(120.0), ("--seconds", "6")),
-    Job(("benchmarks.latency", "--json", "--topology", "default", "--rate", "200"), figures.latency(400.0), ("--seconds", "6")),
-    Job(("benchmarks.latency", "--json", "--topology", "fused", "--rate", "1000"), figures.latency(120.0), None),
-    Job(("benchmarks.latency", "--json", "--topology", "default", "--rate", "1000"), figures.latency(400.0), None),
-    Job(("benchmarks.whole_way", "--json", "--topology", "fused"), figures.whole_way, ("--seconds", "6")),
-    Job(("benchmarks.whole_way", "--json", "--topology", "default"), figures.whole_way, None),
+    Job(("benchmarks.latency", "--json", "--topology", "fused", "--rate", "200", *_STEADY), figures.latency(120.0), ("--seconds", "6")),
+    Job(("benchmarks.latency", "--json", "--topology", "default", "--rate", "200", *_STEADY), figures.latency(400.0), ("--seconds", "6")),
+    Job(("benchmarks.latency", "--json", "--topology", "fused", "--rate", "1000", *_STEADY), figures.latency(120.0), None),
+    Job(("benchmarks.latency", "--json", "--topology", "default", "--rate", "1000", *_STEADY), figures.latency(400.0), None),
+    Job(("benchmarks.whole_way", "--json", "--topology", "fused", "--seconds", "10"), figures.whole_way, ("--seconds", "6")),
+    Job(("benchmarks.whole_way", "--json", "--topology", "default", "--seconds", "10"), figures.whole_way, None),
     Job(("benchmarks.catch_up", "--json"), figures.catch_up, None),
     Job(("benchmarks.explain", "--json"), figures.explain, None),
-    Job(("benchmarks.peers", "--json"), figures.peers, None),  # with so many events that a JVM is warm at half of them
+    Job(("benchmarks.peers", "--json", "--events", "200000"), figures.peers, None),  # with so many events that a JVM is warm at half of them
 )
 
 
@@ -164,6 +169,7 @@ def page(result: Result, about: dict[str, Any], command: str) -> str:
     for row in result.rows:
         budget = "" if row.budget is None else f"{'≥' if row.more else '≤'} {row.budget:g}"
         lines.append(f"| {row.what} | {row.figure:,.2f} {row.unit} | {budget} | {row.verdict} |")
+    lines += ["", f"It took {sum(one['seconds'] for one in result.runs) / 60:.0f} minutes."]
     lines += ["", "| command | seconds |", "|---|---:|", *(f"| `{one['command']}` | {one['seconds']} |" for one in result.runs)]
     settings = [(name, text) for one in result.runs for name, text in figures.settings(one["found"])]
     lines += ["", *(f"- {name}: {text}" for name, text in settings)] if settings else []
