@@ -43,7 +43,7 @@ _RUNS: Final = 24
 _SEGMENTS: Final = 16
 _POSITIONS_PER_ID: Final = 14
 """Filter bits for each id of a group; with four of them set 0.4 % of the ids that a group does not have are looked for in it all the same."""
-_UNFILTERED_IDS: Final = 10_000
+_UNFILTERED_IDS: Final = 100_000
 """Up to here every segment is asked, at 3 µs each: the filter would cost a small store more memory than it saves time."""
 _FLUSH_MS: Final = 3_600_000
 """What is older than this against the newest is written, so that the changelog never forgets what a quiet store has in memory only."""
