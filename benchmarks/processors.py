@@ -106,6 +106,9 @@ async def stage(cluster: Cluster, shape: Shape, processor: str, events: int, wra
 
     Returns:
         Its figures, for each event between the two readings.
+
+    Raises:
+        RuntimeError: It took no more records, or all of them between two readings.
     """
     broker = psutil.Process(cluster.pid)
     async with AsyncExitStack() as stack:
@@ -123,6 +126,8 @@ async def stage(cluster: Cluster, shape: Shape, processor: str, events: int, wra
         return float(sum(getattr(one, name) for one in after) - sum(getattr(one, name) for one in before))
 
     count, wall, seconds = gained("records"), after[0].wall - before[0].wall, gained("seconds")
+    if not count or not seconds:
+        raise RuntimeError(f"{processor} worked off {events} records between two looks: more are needed to measure it")
     return rounded(
         {
             "topology": shape.topology,

@@ -23,8 +23,7 @@ from benchmarks.processors import Shape, measure_on
 PREPARE: Final = ("prepare",)
 ROUTED: Final = ("prepare", "translate")
 SENT: Final = ("prepare", "translate", "deliver")
-"""Stages of which the last is measured, on less input: the others only feed it."""
-SENT_PART: Final = 0.2
+"""Stages of which the last is measured: the others only feed it."""
 SHAPES: Final[Mapping[str, Shape]] = {
     SHAPE: Shape(stages=PREPARE),
     "10 KB": Shape(size=10_240, stages=PREPARE),
@@ -69,7 +68,7 @@ async def measure(events: int, only: str) -> dict[str, Any]:
     async with cluster() as bare:
         for number, (label, shape) in enumerate(chosen.items()):
             print(f"  {label} …", file=sys.stderr, flush=True)
-            part = LARGE_PART if shape.size else SENT_PART if shape.stages == SENT else 1.0
+            part = LARGE_PART if shape.size else 1.0
             try:
                 stages = await _one(bare, number, shape._replace(events=int(events * part)))
             except RuntimeError as error:
