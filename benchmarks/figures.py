@@ -172,6 +172,7 @@ def whole_way(found: Found) -> Iterable[Row]:
         yield Row(f"{what}, with the lake", one["cpu_us_with_lake"], "CPU µs an event", WHOLE_WAY_US)
         for name, cost in one["cpu_us_by_process"].items():
             yield Row(f"{what}: of that {name}", cost, "CPU µs an event")
+        yield Row(f"{what}: of the {one['offered']:,.0f} offered", round(one["events_per_second"] / one["offered"], 2), "", 0.95, more=True)
         yield Row(f"{what}: broker beside it", one["broker_cpu_us"], "CPU µs an event")
         yield Row(f"{what}: memory of all processes", one["rss_mb"], "MB")
         yield Row(f"{what}: last arrival after the last answer", one["last_arrival_seconds"], "s")
