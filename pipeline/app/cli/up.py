@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -18,7 +20,7 @@ from pipeline.app.processes.run_file import Run
 from pipeline.app.settings import read_settings
 from pipeline.model.workspace import DEMO_WRITE_KEY
 
-_QUERY: Final = 'headrace query "select event, count(*) from tracks group by 1"'
+_QUERY: Final = 'query "select event, count(*) from tracks group by 1"'
 
 
 def register(app: typer.Typer) -> None:
@@ -78,23 +80,26 @@ def _started(console: Console, status: Status, home: Path, run: Run) -> None:
     lines.append(f"[bold]Home[/]       {home}")
     console.print(Panel("\n".join(lines), title="Headrace is up", border_style="green", expand=False))
     # Outside of the panel and unwrapped, so that they can be pasted whatever the width of the terminal.
-    for title, snippet in first_steps(address, key):
+    # `make run` starts it from a virtual environment that the person's shell need not know.
+    command = "headrace" if shutil.which("headrace") else sys.argv[0]
+    for title, snippet in first_steps(address, key, command):
         console.print(f"\n[bold]{title}[/]")
         console.print(snippet, markup=False, soft_wrap=True)
     console.print("\nCtrl-C stops everything in order.")
 
 
-def first_steps(address: str, key: str) -> list[tuple[str, str]]:
+def first_steps(address: str, key: str, command: str = "headrace") -> list[tuple[str, str]]:
     """Give what to paste after a start.
 
     Args:
         address: The collector's address.
         key: A write key, or what stands for one that is not known here.
+        command: How the shell of whoever reads it finds `headrace`.
 
     Returns:
         Titles and code. The demo's shop is offered where its write key is known only: elsewhere it would be refused.
     """
-    send = "headrace demo" if key == DEMO_WRITE_KEY else "headrace send track --user u1 --event Hello"
+    send = "demo" if key == DEMO_WRITE_KEY else "send track --user u1 --event Hello"
     return [
         ("Send a first event", f'curl -u {key}: {address}/v1/track -d \'{{"userId":"u1","event":"Hello"}}\''),
         (
@@ -112,5 +117,5 @@ def first_steps(address: str, key: str) -> list[tuple[str, str]]:
                 f'new Analytics({{ writeKey: "{key}", host: "{address}" }}).track({{ userId: "u1", event: "Hello" }})'
             ),
         ),
-        ("See it", f"{send}\nheadrace status\n{_QUERY}"),
+        ("See it", "\n".join(f"{command} {one}" for one in (send, "status", _QUERY))),
     ]

@@ -9,3 +9,10 @@ def test_the_demo_is_offered_where_its_key_is_known() -> None:
     own = dict(first_steps("http://127.0.0.1:7070", "YOUR_WRITE_KEY"))["See it"]
     assert "headrace demo" not in own
     assert "headrace send track" in own
+
+
+def test_each_command_is_written_as_the_shell_finds_it() -> None:
+    """After `make run` nothing named headrace is on the path, so it is said where it lies."""
+    lines = dict(first_steps("http://127.0.0.1:7070", "demo", ".venv/bin/headrace"))["See it"].splitlines()
+    assert [".venv/bin/headrace demo", ".venv/bin/headrace status"] == lines[:2]
+    assert lines[2].startswith(".venv/bin/headrace query ")
