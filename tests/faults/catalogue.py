@@ -75,7 +75,7 @@ CATALOGUE: Final[dict[str, Fault]] = {
     "T56": Fault("times of the year 1, of 9999, of the future, as numbers"),
     "T58": Fault("texts that mean something to a spreadsheet, a database, a terminal"),
     "T60": Fault("write keys are guessed"),
-    "T61": Fault("secrets in keys, bodies, URLs, headers, errors", "tests/integration/test_collector_wire.py: no key in metrics, answers, logs"),
+    "T61": Fault("secrets and personal data in keys, bodies, URLs, headers, errors"),
     "T62": Fault("deliveries to a webhook source: wrong, old, changed, written anew, sent again"),
     "T68": Fault("a configuration that is bad, huge or flaps"),
 }

@@ -5,5 +5,7 @@ import sys
 
 if "pipeline.app.cli" in sys.orig_argv and "run" in sys.orig_argv:
     from tests.faults.broken import BROKEN
+    from tests.faults.broken_canaries import LEAKS
 
-    BROKEN[os.environ["HEADRACE_BROKEN"]]()
+    for name in os.environ["HEADRACE_BROKEN"].split():
+        {**BROKEN, **LEAKS}[name]()
