@@ -18,10 +18,11 @@ from typing import Any, Final
 import orjson
 from aiokafka import AIOKafkaConsumer
 
+from pipeline.app.collector.outbox import Outbox
 from pipeline.model.ledger import Tally, ledger_value
 from pipeline.model.record import Output, Record, TopicPartition
 from pipeline.ports.broker import Position, Transactions
-from pipeline.runtime import partitions, step_worker
+from pipeline.runtime import dedup_state, partitions, step_worker
 from pipeline.runtime.brokers import kafka_consumer, kafka_transactions
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.brokers.kafka_batches import batches_of
@@ -264,6 +265,27 @@ def deaf() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
+def answers_early() -> None:
+    """Answer what is still to be stored."""
+    store, storing = Outbox.store, set[asyncio.Task[Any]]()
+
+    async def later(self: Outbox, outputs: list[Output], size: int) -> None:
+        await asyncio.sleep(10 * GAP_SECONDS)
+        await store(self, outputs, size)
+
+    async def broken(self: Outbox, outputs: list[Output], size: int) -> None:
+        task = asyncio.create_task(later(self, outputs, size))
+        storing.add(task)
+        task.add_done_callback(storing.discard)
+
+    _replace(Outbox, store=broken)
+
+
+def forgets_ids() -> None:
+    """Take no message for a duplicate."""
+    _replace(dedup_state, is_duplicate=lambda *_: False)
+
+
 BROKEN: Final[Mapping[str, Callable[[], None]]] = {
     build.__name__: build
     for build in (
@@ -287,6 +309,8 @@ BROKEN: Final[Mapping[str, Callable[[], None]]] = {
         progress_forgotten,
         topic_nameless,
         deaf,
+        answers_early,
+        forgets_ids,
     )
 }
 """Every broken build by its name."""

@@ -61,10 +61,12 @@ class Sent:
                 await asyncio.sleep(0.01)
 
 
-def headrace(folder: Path, kafka: Kafka, *arguments: str) -> subprocess.Popen[bytes]:
-    """Start a command in a folder, where its log lies too."""
+def headrace(folder: Path, kafka: Kafka, *arguments: str, broken: str = "") -> subprocess.Popen[bytes]:
+    """Start a command in a folder, where its log lies too; `broken` names a broken build of the fault tests."""
     environment = {**os.environ, "HEADRACE_HOME": str(folder / "home"), "HEADRACE_BOOTSTRAP": kafka.bootstrap, "PYTHONPATH": str(ROOT)}
     environment["WEB_WRITE_KEY"] = "demo"
+    if broken:
+        environment |= {"HEADRACE_BROKEN": broken, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests/faults/broken_processes"), str(ROOT)])}
     with (folder / "headrace.log").open("ab") as log:
         return subprocess.Popen([sys.executable, "-m", "pipeline.app.cli", *arguments], cwd=folder, env=environment, stdout=log, stderr=log)
 
@@ -93,9 +95,9 @@ async def message_ids(kafka: Kafka, topic: str) -> list[str]:
 
 
 @asynccontextmanager
-async def collecting(folder: Path, kafka: Kafka, port: int, *arguments: str) -> AsyncIterator[subprocess.Popen[bytes]]:
+async def collecting(folder: Path, kafka: Kafka, port: int, *arguments: str, broken: str = "") -> AsyncIterator[subprocess.Popen[bytes]]:
     """Run a collector until the end, where it is killed; it is ready at the beginning."""
-    process = headrace(folder, kafka, "run", "collector", "--port", str(port), *arguments)
+    process = headrace(folder, kafka, "run", "collector", "--port", str(port), *arguments, broken=broken)
     try:
         async with asyncio.timeout(60):
             while True:
