@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from pipeline.app.collector.checking import Checking
 from pipeline.app.collector.counts import Counts
@@ -28,6 +28,11 @@ from pipeline.ports.clock import Clock
 from pipeline.sources import WEBHOOK_PATH
 
 _log = logging.getLogger(__name__)
+
+SMALL_BYTES: Final = 4 * 1024
+"""A body up to this is decided about at once: as many as there are connections to bring them take some milliseconds."""
+TURN_BYTES: Final = 256 * 1024
+"""Bytes of larger bodies that are decided about in one turn of the loop, about 20 ms of work; what comes beyond waits for turns of its own."""
 
 
 class Exchange(Protocol):
@@ -97,6 +102,7 @@ class Application:
         self._rates, self._guesses = Limits(SourceRates(), Guesses()) if limits is None else limits
         self._tasks: set[asyncio.Task[None]] = set()
         self._deciding = asyncio.Lock()
+        self._turn_bytes = 0
         self._streams: set[asyncio.Task[None]] = set()
         self._hooks = Hooks(hook=hook, workspace=workspace, outbox=outbox, counts=counts, rates=self._rates, guesses=self._guesses)
 
@@ -146,14 +152,26 @@ class Application:
                 taking.refuse(request)
                 return
             turns = collect_in_turns(request, self._keys(), workspace)
-            verdict = self._turn(turns, request, workspace)
+            verdict = self._turn(turns, request, workspace) if self._is_in_turn(len(body)) else None
             if verdict is None:
                 self._spawn(self._go_on(taking, turns, request, workspace))
             else:
                 self._store(taking, verdict, request.ip, workspace)
 
+    def _is_in_turn(self, size: int) -> bool:
+        """Say whether a body may still be decided about in this turn of the loop, in which others came before it."""
+        if size <= SMALL_BYTES:
+            return True
+        if self._turn_bytes == 0:
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        self._turn_bytes += size
+        return self._turn_bytes <= TURN_BYTES
+
+    def _next_turn(self) -> None:
+        self._turn_bytes = 0
+
     async def _go_on(self, taking: _Taking, turns: Turns, request: Request, workspace: Workspace) -> None:
-        """Decide about a large body, one at a time, while others have their turns."""
+        """Decide about a large body, or one of many that came at once, one at a time, while others have their turns."""
         size = len(request.body)
         if not self._outbox.has_room(size):
             taking.refuse(refusals.OVERLOADED)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import orjson
 import pytest
@@ -15,9 +15,11 @@ from pipeline.app.collector.bodies import Bodies
 from pipeline.app.collector.connection import Connection
 from pipeline.app.collector.connections import PIECE_BYTES, Connections
 from pipeline.app.collector.counts import Counts
+from pipeline.app.collector.http import Head
 from pipeline.app.collector.outbox import Outbox
 from pipeline.app.collector.requests import Application
 from pipeline.ingest import WriteKeys
+from pipeline.ingest.answers import Answer
 from pipeline.runtime.metrics.memory import MemoryMetrics
 from tests.integration.collector_over_http import WORKSPACE, LeapingClock, SteeredProducer
 
@@ -206,6 +208,44 @@ async def test_requests_at_once_are_answered_in_their_order() -> None:
             await asyncio.sleep(0)
     assert client.wire.statuses[3] == 200
     assert len(client.wire.statuses) < 4 + 100
+
+
+class Asked:
+    """An exchange that keeps the statuses of its answers in a list that it shares with others."""
+
+    def __init__(self, statuses: list[int]) -> None:
+        self._statuses = statuses
+
+    def respond(self, answer: Answer) -> None:
+        """Keep the status."""
+        self._statuses.append(answer.status)
+
+    def begin_stream(self, status: int, headers: Sequence[tuple[str, str]]) -> None:
+        """Do nothing: there are no streams here."""
+
+    async def send(self, piece: bytes) -> None:
+        """Do nothing."""
+
+    def end_stream(self) -> None:
+        """Do nothing."""
+
+    async def gone(self) -> None:
+        """Stay."""
+
+
+async def test_what_comes_at_once_is_decided_about_in_several_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of ten bodies that come in one turn of the loop six are decided about in it, as many as its bytes allow, and the others in later ones."""
+    monkeypatch.setattr(requests, "TURN_BYTES", 6 * 40 * 1024)
+    one = application(Outbox(SteeredProducer(), LeapingClock()))
+    statuses: list[int] = []
+    for _ in range(10):
+        head = Head("POST", "/v1/batch", "", "::1", {"authorization": "Basic ZGVtbzo="})
+        one.handle(head, b"x" * 40 * 1024, Asked(statuses))
+    assert statuses == [400] * 6
+    async with asyncio.timeout(5):
+        while len(statuses) < 10:  # noqa: ASYNC110 (an exchange tells nobody)
+            await asyncio.sleep(0)
+    assert statuses == [400] * 10
 
 
 async def test_answers_by_method_and_version() -> None:
