@@ -243,8 +243,8 @@ def mapping(found: Found) -> Iterable[Row]:
 
 def transactions(found: Found) -> Iterable[Row]:
     """Figures of a transaction."""
-    yield Row("one transaction, 4 partitions at once", found["cpu_ms_ours"], "CPU ms")
-    yield Row("one transaction: the broker's part", found["cpu_ms_broker"], "CPU ms")
+    yield Row("one commit, 4 partitions of a member at once", found["cpu_ms_ours"], "CPU ms")
+    yield Row("one commit: the broker's part", found["cpu_ms_broker"], "CPU ms")
 
 
 def ingest(found: Found) -> Iterable[Row]:

@@ -16,7 +16,7 @@ from pipeline.model.record import TopicPartition
 from pipeline.model.topics import RETRY_DELAYS, declared_topics, topic_name
 from pipeline.model.topology import Processor
 from pipeline.model.workspace import Destination, Workspace
-from pipeline.ports.broker import Broker
+from pipeline.ports.broker import Broker, Membership
 from pipeline.ports.clock import Clock
 from pipeline.ports.http import HttpClient
 from pipeline.ports.metrics import Metrics
@@ -30,7 +30,7 @@ from pipeline.runtime.delivery import DeliverWorker
 from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings
 from pipeline.runtime.delivery_order import HeldTopic
 from pipeline.runtime.inbox import INBOX_BYTES
-from pipeline.runtime.partition_worker import PartitionWorker
+from pipeline.runtime.partition_worker import MakeWorker
 from pipeline.runtime.partitions import PartitionHost
 from pipeline.runtime.plans import ConfiguredPlans, PartitionPlans
 from pipeline.runtime.processors import group_name
@@ -54,7 +54,7 @@ class Made(NamedTuple):
     """
 
     topics: list[str]
-    make_worker: Callable[[TopicPartition], PartitionWorker]
+    make_worker: MakeWorker
     on_end: Callable[[], None] = lambda: None
 
 
@@ -164,7 +164,7 @@ class HostMaker:
         plans = ConfiguredPlans(processor, self._configuration, build, instance)
         suspicions: dict[TopicPartition, Suspicion] = defaultdict(Suspicion)
 
-        def make_worker(partition: TopicPartition) -> StepWorker:
+        def make_worker(partition: TopicPartition, membership: Membership) -> StepWorker:
             number = partition.partition
             dedup: DedupState | None = None
             if "dedup" in processor.steps:
@@ -185,7 +185,7 @@ class HostMaker:
                 processor=name,
                 group=topic_name(prefix, name),
                 prefix=prefix,
-                transactions=outside.broker.transactions(f"{prefix}-{name}-{processor.input}-{number}"),
+                transactions=outside.broker.transactions(f"{prefix}-{name}-{processor.input}-{number}", membership),
                 plans=plans if dedup is None else PartitionPlans(plans, processor.steps, ("dedup", create_dedup(dedup.seen))),
                 state=dedup,
                 clock=outside.clock,
@@ -232,12 +232,12 @@ class HostMaker:
         live = processor.input.replace("{destination}", instance)
         held = HeldTopic(outside.broker, topic_name(prefix, live))
 
-        def make_worker(partition: TopicPartition) -> DeliverWorker:
+        def make_worker(partition: TopicPartition, membership: Membership) -> DeliverWorker:
             short = partition.topic.removeprefix(f"{prefix}.")
             return DeliverWorker(
                 partition,
                 lane=lane,
-                transactions=outside.broker.transactions(f"{prefix}-{name}-{short}-{partition.partition}"),
+                transactions=outside.broker.transactions(f"{prefix}-{name}-{short}-{partition.partition}", membership),
                 client=outside.http,
                 clock=outside.clock,
                 metrics=outside.metrics,
@@ -255,12 +255,12 @@ class HostMaker:
         del instance
         outside, prefix = self._outside, workspace.name
 
-        def make_worker(partition: TopicPartition) -> RetryWorker:
+        def make_worker(partition: TopicPartition, membership: Membership) -> RetryWorker:
             short = partition.topic.removeprefix(f"{prefix}.")
             return RetryWorker(
                 partition,
                 tier=short.removeprefix("retry."),
-                transactions=outside.broker.transactions(f"{prefix}-{name}-{short}-{partition.partition}"),
+                transactions=outside.broker.transactions(f"{prefix}-{name}-{short}-{partition.partition}", membership),
                 clock=outside.clock,
                 metrics=outside.metrics,
                 processor=name,
@@ -304,12 +304,12 @@ class HostMaker:
         def build(version: Workspace) -> tuple[tuple[str, Step], ...]:
             return build_replay_steps(job, version, self._judges)
 
-        def make_worker(partition: TopicPartition) -> ReplayWorker:
+        def make_worker(partition: TopicPartition, membership: Membership) -> ReplayWorker:
             return ReplayWorker(
                 partition,
                 job=job,
                 prefix=prefix,
-                transactions=outside.broker.transactions(f"{prefix}-{name}-{job.input}-{partition.partition}"),
+                transactions=outside.broker.transactions(f"{prefix}-{name}-{job.input}-{partition.partition}", membership),
                 plans=ConfiguredPlans(own, self._configuration, build),
                 clock=outside.clock,
                 metrics=outside.metrics,

@@ -68,7 +68,10 @@ _METRICS: Final = (
     Metric("headrace_records_withheld_total", "counter", ("processor", "destination", "reason"), "Events that a destination did not get."),
     Metric("headrace_records_out_total", "counter", ("processor", "lane"), "Records written, by lane."),
     Metric(
-        "headrace_transactions_total", "counter", ("processor", "outcome"), "Transactions by outcome: committed, refused, blocked, uncertain, fenced."
+        "headrace_transactions_total",
+        "counter",
+        ("processor", "outcome"),
+        "Transactions by outcome, each once however many partitions went in it: committed, refused, blocked, uncertain, fenced.",
     ),
     Metric("headrace_transaction_seconds", "histogram", ("processor",), "From the first record taken to the commit.", _SECONDS),
     Metric("headrace_batch_records", "histogram", ("processor",), "Records in one transaction.", (1, 10, 50, 100, 500, 1000, 5000, 10_000)),

@@ -50,8 +50,42 @@ class GroupMember(NamedTuple):
     partitions: tuple[TopicPartition, ...] = ()
 
 
+class Membership(NamedTuple):
+    """A member's part in its group, as it was when partitions were assigned; a commit under it is refused once the group has gone on.
+
+    Attributes:
+        group: Consumer group with prefix.
+        generation: Number of the assignment; negative where the group has lost sight of the member already.
+        member_id: The name that the group's coordinator gave it.
+        instance_id: Its static name, or empty.
+    """
+
+    group: str
+    generation: int
+    member_id: str
+    instance_id: str = ""
+
+
+class Committed(NamedTuple):
+    """What a commit has written.
+
+    Attributes:
+        ends: For each partition written to, the offset after the transaction's last record there.
+        joined: Whether it went with others in one transaction, and is not the one of them that counts it.
+    """
+
+    ends: Mapping[TopicPartition, int]
+    joined: bool = False
+
+
 class BrokerError(Exception):
-    """The broker could not do what was asked; the message says what, where and what to do."""
+    """The broker could not do what was asked; the message says what, where and what to do.
+
+    Attributes:
+        joined: Whether it is about a transaction of several callers, and this is not the one of them that counts it.
+    """
+
+    joined = False
 
 
 class Fenced(BrokerError):
@@ -71,17 +105,19 @@ class Blocked(BrokerError):
 
 
 class Transactions(Protocol):
-    """A producer whose every write is one transaction; one for each input partition."""
+    """What one input partition commits with: all or nothing. Those of one membership share transactions: whoever waits goes in the next one."""
 
     async def start(self) -> None:
         """Take over the transactional id: fence a stale owner and end what it left open.
+
+        Only what is read after it, by `Consumer.committed` and with `settled`, is sure to have all that an earlier owner committed.
 
         Raises:
             BrokerError: The broker did not answer in time.
         """
         ...
 
-    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Mapping[TopicPartition, int]:
+    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Committed:
         """Write records and a group's positions, all or nothing.
 
         Args:
@@ -90,11 +126,11 @@ class Transactions(Protocol):
             group: The consumer group that they belong to.
 
         Returns:
-            For each partition written to, the offset after its last record.
+            Where what was written ends.
 
         Raises:
-            Fenced: Another instance has taken over.
-            RecordRefused: A record was refused; nothing was written.
+            Fenced: Another instance has taken over, or the group has gone on without this member.
+            RecordRefused: A record of these was refused; nothing was written.
             Blocked: A right is missing; nothing was written.
             Uncertain: The outcome is unknown.
         """
@@ -145,8 +181,12 @@ class Consumer(Protocol):
         """Set the offset that is read next."""
         ...
 
+    def membership(self) -> Membership:
+        """Give the membership under which the present partitions were assigned; to be asked for while `assigned` is called."""
+        ...
+
     async def committed(self, partition: TopicPartition) -> Position | None:
-        """Read the group's committed position, or None where there is none."""
+        """Read the group's committed position, or None where there is none; a transaction that is about to decide it is waited for."""
         ...
 
     async def bounds(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, tuple[int, int]]:
@@ -216,7 +256,13 @@ class Reader(Protocol):
     """Reads committed records without a group."""
 
     def read(
-        self, topic: str, *, start: Mapping[int, int] | None = None, partitions: Collection[int] | None = None, follow: bool = False
+        self,
+        topic: str,
+        *,
+        start: Mapping[int, int] | None = None,
+        partitions: Collection[int] | None = None,
+        follow: bool = False,
+        settled: bool = False,
     ) -> AsyncIterator[Sequence[Record]]:
         """Read a topic from given offsets to its present end, or for ever.
 
@@ -226,12 +272,13 @@ class Reader(Protocol):
                 beginning, if that is nearer). Partitions not named start at the beginning.
             partitions: The partitions to read, or None for all.
             follow: Whether to go on after the present end, with an empty sequence about every half second without records.
+            settled: Whether to wait first until all that has been written there is committed or aborted: for who takes up another's state.
 
         Yields:
             Records in the order of their partition.
 
         Raises:
-            BrokerError: The topic does not exist, or the broker does not answer.
+            BrokerError: The topic does not exist, the broker does not answer, or what is open there does not end.
         """
         ...
 
@@ -330,8 +377,13 @@ class Admin(Protocol):
 class Broker(Protocol):
     """A Kafka cluster, or the one in memory."""
 
-    def transactions(self, transactional_id: str) -> Transactions:
-        """Make a transactional producer, not started."""
+    def transactions(self, transactional_id: str, membership: Membership | None = None) -> Transactions:
+        """Make what commits, not started.
+
+        Args:
+            transactional_id: Id that encodes group and input partition.
+            membership: The membership whose partitions commit together and are fenced by their group, or None for who commits alone.
+        """
         ...
 
     def consumer(self, group: str) -> Consumer:

@@ -1,4 +1,4 @@
-"""Turns the tally of a transaction into metrics, once for each transaction."""
+"""Turns what a transaction did into metrics, once for each transaction."""
 
 from __future__ import annotations
 
@@ -8,10 +8,23 @@ from typing import Final
 from pipeline.model import headers as names
 from pipeline.model.ledger import Tally
 from pipeline.model.record import Record
+from pipeline.ports.broker import Committed
 from pipeline.ports.metrics import Metrics
 
 _TIME_DIGITS: Final = 15
 """Digits of the largest time in milliseconds that is one."""
+
+
+def count_committed(metrics: Metrics, processor: str, committed: Committed) -> None:
+    """Count a transaction, once however many partitions went in it.
+
+    Args:
+        metrics: Where it is counted.
+        processor: Consumer group without prefix.
+        committed: What one partition's commit has written.
+    """
+    if not committed.joined:
+        metrics.add("headrace_transactions_total", 1, processor=processor, outcome="committed")
 
 
 def count_transaction(metrics: Metrics, processor: str, tally: Tally, last: Record, now_ms: int) -> None:

@@ -157,7 +157,8 @@ class DedupState:
         restored = 0
         trusted = start == 0
         began = said = self._clock.monotonic()
-        async for records in self._broker.reader().read(self._partition.topic, start={number: max(0, start - 1)}, partitions=(number,)):
+        changelog = self._broker.reader().read(self._partition.topic, start={number: max(0, start - 1)}, partitions=(number,), settled=True)
+        async for records in changelog:
             self.restored += len(records)
             for record in records:
                 if record.value is None:

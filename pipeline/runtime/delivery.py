@@ -50,7 +50,7 @@ class DeliverWorker:
     Args:
         partition: Partition of `requests.<destination>` or `requests.<destination>.retry`.
         lane: The destination's lane, shared by its partitions.
-        transactions: Producer of this partition, not started.
+        transactions: What this partition commits with, not started.
         client: HTTP client, shared.
         clock: Time.
         metrics: Counts.
@@ -387,12 +387,13 @@ class DeliverWorker:
         written.outputs.append(Output(self._topics.ledger, ledger_key(self._processor, self._input, number), ledger))
         started = self._clock.monotonic()
         try:
-            await self._transactions.commit(written.outputs, {self._partition: Position(offset, metadata)}, self._group)
+            committed = await self._transactions.commit(written.outputs, {self._partition: Position(offset, metadata)}, self._group)
         except BrokerError as error:
-            self._metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome=type(error).__name__.lower())
+            if not error.joined:
+                self._metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome=type(error).__name__.lower())
             if isinstance(error, RecordRefused):  # what deliver writes is no larger than what it reads: a topic's limit was lowered
                 raise Blocked(str(error)) from error
             raise
         self._committed = offset
         self._room.set()
-        written.count(self._metrics, self._processor, seconds=self._clock.monotonic() - started, now_ms=self._clock.now_ms())
+        written.count(self._metrics, self._processor, committed, seconds=self._clock.monotonic() - started, now_ms=self._clock.now_ms())

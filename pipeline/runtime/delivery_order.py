@@ -210,5 +210,5 @@ class HeldTopic:
             self._exists = self.name in await self._broker.admin().topics()
         if not ordered and not self._exists:
             return []
-        batches: AsyncIterable[Sequence[Record]] = self._broker.reader().read(self.name, partitions=(partition.partition,))
+        batches: AsyncIterable[Sequence[Record]] = self._broker.reader().read(self.name, partitions=(partition.partition,), settled=True)
         return waiting([record async for batch in batches for record in batch], topic=self._topic)

@@ -17,9 +17,10 @@ from pipeline.model.ledger import Verdict as LedgerVerdict
 from pipeline.model.outcomes import Dead
 from pipeline.model.record import Headers, Output, Record
 from pipeline.model.topics import HELD, RETRY_DELAYS, topic_name
+from pipeline.ports.broker import Committed
 from pipeline.ports.http import Answer
 from pipeline.ports.metrics import Metrics
-from pipeline.runtime.counting import count_transaction
+from pipeline.runtime.counting import count_committed, count_transaction
 from pipeline.runtime.dead_letters import dead_letter
 from pipeline.runtime.delivery_entry import Entry
 
@@ -147,16 +148,17 @@ class Written:
         """Take a request that has ended out of the held topic."""
         self.outputs.append(Output(self._topics.held, held_key(entry.record), None, (), self._partition))
 
-    def count(self, metrics: Metrics, processor: str, *, seconds: float, now_ms: int) -> None:
+    def count(self, metrics: Metrics, processor: str, committed: Committed, *, seconds: float, now_ms: int) -> None:
         """Count it, once it is committed.
 
         Args:
             metrics: Where it is counted.
             processor: Consumer group without prefix.
+            committed: What was committed.
             seconds: How long the commit took.
             now_ms: Wall time in milliseconds since the epoch.
         """
-        metrics.add("headrace_transactions_total", 1, processor=processor, outcome="committed")
+        count_committed(metrics, processor, committed)
         metrics.observe("headrace_transaction_seconds", seconds, processor=processor)
         for status, count in self.tally.statuses.items():
             metrics.add("headrace_deliveries_total", count, destination=self._destination, status=str(status))

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from pipeline.ports.broker import Blocked, Position
+from pipeline.model.record import TopicPartition
+from pipeline.ports.broker import Blocked, Membership, Position
 from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.progress import Standing
 
@@ -49,6 +50,10 @@ class PartitionWorker(Protocol):
     async def close(self) -> None:
         """Release everything within a bound; never raises."""
         ...
+
+
+MakeWorker = Callable[[TopicPartition, Membership], PartitionWorker]
+"""Makes the worker of a partition that was assigned under a membership."""
 
 
 def start_offset(committed: Position | None, bounds: tuple[int, int]) -> int:

@@ -15,9 +15,9 @@ from contextlib import suppress
 from typing import Final
 
 from pipeline.model.record import TopicPartition
-from pipeline.ports.broker import Blocked, Broker, BrokerError, Fenced, Position, RecordRefused, TopicState
+from pipeline.ports.broker import Blocked, Broker, BrokerError, Fenced, Membership, Position, RecordRefused, TopicState
 from pipeline.runtime.inbox import INBOX_BYTES, Inbox
-from pipeline.runtime.partition_worker import PartitionWorker
+from pipeline.runtime.partition_worker import MakeWorker, PartitionWorker
 from pipeline.runtime.progress import PATIENCE_SECONDS, Place, Progress, Standing
 from pipeline.runtime.topic_identity import position_fault, topic_fault
 
@@ -43,7 +43,8 @@ REVOKE_SECONDS: Final = 4.0
 class _Slot:
     """One assigned partition."""
 
-    def __init__(self) -> None:
+    def __init__(self, membership: Membership) -> None:
+        self.membership = membership
         self.task: asyncio.Task[None] | None = None
         self.worker: PartitionWorker | None = None
         self.opened: tuple[Inbox, int] | None = None
@@ -78,7 +79,7 @@ class PartitionHost:
         broker: Where the topics are.
         group: Consumer group with prefix.
         topics: Topics with prefix.
-        make_worker: Makes a worker for a partition.
+        make_worker: Makes a worker for a partition, under the membership by which it was assigned.
         counts: How many partitions topics must have, by name with prefix; topics that it reads need not be among them.
         inbox_bytes: Bound of each partition's inbox.
         on_end: Called when `run` has come to its end, however it did.
@@ -90,7 +91,7 @@ class PartitionHost:
         *,
         group: str,
         topics: Collection[str],
-        make_worker: Callable[[TopicPartition], PartitionWorker],
+        make_worker: MakeWorker,
         counts: Mapping[str, int] | None = None,
         inbox_bytes: int = INBOX_BYTES,
         on_end: Callable[[], None] = lambda: None,
@@ -217,8 +218,9 @@ class PartitionHost:
     async def _assigned(self, partitions: Collection[TopicPartition]) -> None:
         if self._stopping.is_set() or self._leaving:
             return
+        membership = self._consumer.membership()
         for partition in partitions:
-            slot = self._slots[partition] = _Slot()
+            slot = self._slots[partition] = _Slot(membership)
             slot.task = asyncio.create_task(self._serve(partition, slot), name=f"{self.group} {partition.topic}-{partition.partition}")
             slot.task.add_done_callback(self._ended)
         self._assignments += 1
@@ -253,7 +255,7 @@ class PartitionHost:
 
     async def _serve(self, partition: TopicPartition, slot: _Slot) -> None:
         while True:
-            worker = slot.worker = self._make_worker(partition)
+            worker = slot.worker = self._make_worker(partition, slot.membership)
             wait = REOPEN_SECONDS
             try:
                 bounds = (await self._consumer.bounds([partition]))[partition]

@@ -16,7 +16,7 @@ from pipeline.model.topics import topic_name
 from pipeline.ports.broker import Position, Transactions
 from pipeline.ports.clock import Clock
 from pipeline.ports.metrics import Metrics
-from pipeline.runtime.counting import count_transaction
+from pipeline.runtime.counting import count_committed, count_transaction
 from pipeline.runtime.dead_letters import dead_letter
 from pipeline.runtime.expiry import expired_ranges, pass_over
 from pipeline.runtime.inbox import Inbox, InboxClosedError
@@ -34,7 +34,7 @@ class RetryWorker:
     Args:
         partition: Partition of `retry.<delay>`.
         tier: Name of the tier (`10s`).
-        transactions: Producer of this partition, not started.
+        transactions: What this partition commits with, not started.
         clock: Time.
         metrics: Counts.
         processor: Consumer group without prefix, for ledger and metrics.
@@ -139,9 +139,9 @@ class RetryWorker:
         number = self._partition.partition
         value = ledger_value(tally, processor=self._processor, topic=self._input, partition=number, start=start, end=end, at_ms=now)
         outputs.append(Output(topic_name(self._prefix, "ledger"), ledger_key(self._processor, self._input, number), value))
-        await self._transactions.commit(outputs, {self._partition: Position(end)}, self._group)
+        committed = await self._transactions.commit(outputs, {self._partition: Position(end)}, self._group)
         self._done = end
-        self._metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome="committed")
+        count_committed(self._metrics, self._processor, committed)
         count_transaction(self._metrics, self._processor, tally, due[-1], self._clock.now_ms())
 
     def _output(self, record: Record, now: int, tally: Tally) -> Output:

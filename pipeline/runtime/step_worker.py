@@ -16,7 +16,7 @@ from pipeline.ports.clock import Clock
 from pipeline.ports.metrics import Metrics
 from pipeline.runtime.breaker import Breaker
 from pipeline.runtime.cadence import STEPS_REST_SECONDS, STEPS_SHARE, is_due, rest_after
-from pipeline.runtime.counting import count_transaction
+from pipeline.runtime.counting import count_committed, count_transaction
 from pipeline.runtime.expiry import expired_ranges, pass_over
 from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.judgement import Judged, Plan, judge
@@ -83,7 +83,7 @@ class StepWorker:
         processor: Consumer group without prefix, for ledger and metrics.
         group: Consumer group with prefix.
         prefix: The workspace's name.
-        transactions: Producer of this partition, not started.
+        transactions: What this partition commits with, not started.
         plans: Steps by version of the configuration, bound to this partition's state.
         state: State of this partition, or None.
         clock: Time.
@@ -251,16 +251,17 @@ class StepWorker:
         outputs.append(Output(self._ledger_topic, ledger_key(self._processor, topic, number), value))
         began = self._clock.monotonic()
         try:
-            ends = await self._transactions.commit(outputs, {self._partition: Position(end, self._breaker.remembered())}, self._group)
+            committed = await self._transactions.commit(outputs, {self._partition: Position(end, self._breaker.remembered())}, self._group)
         except BrokerError as error:
-            self._metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome=_outcome(error))
+            if not error.joined:
+                self._metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome=_outcome(error))
             raise
         self._done = end
         ended = self._clock.monotonic()
         self._rests_until = ended + rest_after(ended - began, share=STEPS_SHARE, most=STEPS_REST_SECONDS)
-        self._metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome="committed")
+        count_committed(self._metrics, self._processor, committed)
         if self._state is not None:
-            self._state.committed(ends)
+            self._state.committed(committed.ends)
 
     async def close(self) -> None:
         """Abort what is open and release state; never raises."""

@@ -10,7 +10,7 @@ from typing import Literal
 from pipeline.declaration import references_in
 from pipeline.model.record import Output, TopicPartition
 from pipeline.model.workspace import Storage, Workspace
-from pipeline.ports.broker import Position, Uncertain
+from pipeline.ports.broker import Committed, Membership, Position, Uncertain
 from pipeline.ports.clock import Clock
 from pipeline.runtime.brokers.memory import MemoryBroker, MemoryTransactions
 
@@ -39,24 +39,24 @@ class CrashingBroker(MemoryBroker):
         self.activity += 1
         return super().append(outputs)
 
-    def transactions(self, transactional_id: str) -> MemoryTransactions:
-        """Make a transactional producer, not started."""
-        return _CrashingTransactions(self, transactional_id)
+    def transactions(self, transactional_id: str, membership: Membership | None = None) -> MemoryTransactions:
+        """Make what commits, not started."""
+        return _CrashingTransactions(self, transactional_id, membership)
 
 
 class _CrashingTransactions(MemoryTransactions):
-    def __init__(self, broker: CrashingBroker, transactional_id: str) -> None:
-        super().__init__(broker, transactional_id)
+    def __init__(self, broker: CrashingBroker, transactional_id: str, membership: Membership | None) -> None:
+        super().__init__(broker, transactional_id, membership)
         self._crashing = broker
 
-    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Mapping[TopicPartition, int]:
+    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Committed:
         moment = self._crashing.crashes.pop(group, None)
         if moment == "before commit":
             raise Uncertain(f"crashed as asked before a transaction of {group}")
-        ends = await super().commit(outputs, positions, group)
+        committed = await super().commit(outputs, positions, group)
         if moment == "after commit":
             raise Uncertain(f"crashed as asked after a transaction of {group}")
-        return ends
+        return committed
 
 
 def resolver(secrets: Mapping[str, str], text: str) -> str:

@@ -15,7 +15,7 @@ from pipeline.model.ids import partition_of
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Output, Record, TopicPartition
 from pipeline.model.topics import Declared
-from pipeline.ports.broker import Broker, BrokerError, Consumer, Fenced, Position, Producer, RecordRefused, Transactions
+from pipeline.ports.broker import Broker, BrokerError, Committed, Consumer, Fenced, Membership, Position, Producer, RecordRefused, Transactions
 from pipeline.runtime.brokers import kafka_transaction_requests
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.brokers.memory import MemoryBroker
@@ -42,7 +42,11 @@ class Cluster(NamedTuple):
 
     async def read(self, topic: str, *, start: Mapping[int, int] | None = None, partitions: Collection[int] | None = None) -> list[Record]:
         """Read a topic to its present end, in the order of partition and offset."""
-        found = [record async for records in self.broker.reader().read(self.name(topic), start=start, partitions=partitions) for record in records]
+        found = [
+            record
+            async for records in self.broker.reader().read(self.name(topic), start=start, partitions=partitions, settled=True)
+            for record in records
+        ]
         return sorted(found, key=lambda record: (record.partition, record.offset))
 
     async def values(self, topic: str) -> list[bytes | None]:
@@ -110,7 +114,7 @@ async def test_a_commit_writes_everything(cluster: Cluster) -> None:
     position = {TopicPartition(cluster.name("in"), 0): Position(3)}
     outputs = [cluster.output("one", b"1"), cluster.output("two", b"2", partition=3), cluster.output("one", b"3")]
     async with cluster.owner("t") as transactions:
-        ends = await transactions.commit(outputs, position, cluster.name("group"))
+        ends = (await transactions.commit(outputs, position, cluster.name("group"))).ends
     one, two = await cluster.read("one"), await cluster.read("two")
     assert [b"1", b"3"] == [record.value for record in one]
     assert [(3, b"2")] == [(record.partition, record.value) for record in two]
@@ -248,7 +252,7 @@ async def test_a_large_transaction_is_split_and_whole(cluster: Cluster) -> None:
     await cluster.create("one")
     values = [b"%05d" % number + b"x" * 2_000 for number in range(1_500)]
     async with cluster.owner("t") as transactions:
-        ends = await transactions.commit([cluster.output("one", value) for value in values], {}, cluster.name("group"))
+        ends = (await transactions.commit([cluster.output("one", value) for value in values], {}, cluster.name("group"))).ends
     assert values == await cluster.values("one")
     assert {TopicPartition(cluster.name("one"), 0): 1_500} == ends
 
@@ -269,6 +273,7 @@ class Member:
     def __init__(self, consumer: Consumer) -> None:
         self.consumer = consumer
         self.mine: set[TopicPartition] = set()
+        self.membership = Membership("", -1, "")
         self.revoked: list[TopicPartition] = []
 
     async def start(self, topics: Collection[str]) -> None:
@@ -277,10 +282,16 @@ class Member:
 
     async def _assigned(self, partitions: Collection[TopicPartition]) -> None:
         self.mine = set(partitions)
+        self.membership = self.consumer.membership()
 
     async def _revoked(self, partitions: Collection[TopicPartition]) -> None:
+        if self.mine:
+            await self.before_it_goes()
         self.revoked += partitions
         self.mine = set()
+
+    async def before_it_goes(self) -> None:
+        """Do what is done while partitions are being taken away."""
 
     async def fetch_some(self) -> list[Record]:
         """Fetch until something comes."""
@@ -318,6 +329,42 @@ async def test_members_share_all_partitions(cluster: Cluster) -> None:
         assert group[0].revoked
         await group[0].consumer.stop()
         await until(lambda: shared(group[1:]))
+
+
+async def test_a_membership_commits_until_its_group_goes_on(cluster: Cluster) -> None:
+    """Partitions of one member commit side by side, also while they are taken away; after that their membership is stale."""
+    await cluster.create("in", "one")
+    inputs = [TopicPartition(cluster.name("in"), number) for number in range(2)]
+    async with members(cluster, 2) as (first, second):
+        await first.start([cluster.name("in")])
+        await until(lambda: len(first.mine) == PARTITIONS)
+        both = [cluster.broker.transactions(cluster.name(f"t-{number}"), first.membership) for number in range(2)]
+        for transactions in both:
+            await transactions.start()
+
+        async def commit(value: bytes, offset: int) -> list[Committed | BaseException]:
+            return await asyncio.gather(
+                *(
+                    transactions.commit([cluster.output("one", value, partition=place.partition)], {place: Position(offset)}, cluster.name("group"))
+                    for transactions, place in zip(both, inputs, strict=True)
+                ),
+                return_exceptions=True,
+            )
+
+        async def last_commit() -> None:
+            last.extend(await commit(b"last", 2))
+
+        last: list[Committed | BaseException] = []
+        assert all(isinstance(one, Committed) for one in await commit(b"first", 1))
+        first.before_it_goes = last_commit  # type: ignore[method-assign]  # of this member only
+        await second.start([cluster.name("in")])
+        await until(lambda: bool(first.mine) and bool(second.mine))
+        assert all(isinstance(one, Committed) for one in last)
+        assert [Fenced, Fenced] == [type(one) for one in await commit(b"stale", 9)]
+        for transactions in both:
+            await transactions.stop()
+    assert [b"first", b"last"] * 2 == await cluster.values("one")
+    assert [Position(2), Position(2)] == [await cluster.committed("group", "in", number) for number in range(2)]
 
 
 async def test_a_member_that_stops_has_left_its_group(cluster: Cluster) -> None:

@@ -21,13 +21,13 @@ from aiokafka import AIOKafkaConsumer
 from pipeline.app.collector.outbox import Outbox
 from pipeline.model.ledger import Tally, ledger_value
 from pipeline.model.record import Output, Record, TopicPartition
-from pipeline.ports.broker import Position, Transactions
+from pipeline.ports.broker import Committed, Position, Transactions
 from pipeline.runtime import dedup_state, partitions, step_worker
-from pipeline.runtime.brokers import kafka_consumer, kafka_transactions
+from pipeline.runtime.brokers import kafka_consumer, kafka_joint_committer
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.brokers.kafka_batches import batches_of
+from pipeline.runtime.brokers.kafka_joint_committer import Call, JointCommitter
 from pipeline.runtime.brokers.kafka_transactional_producer import BatchFailed, TransactionalProducer
-from pipeline.runtime.brokers.kafka_transactions import KafkaTransactions
 from pipeline.runtime.dedup_state import DedupState
 from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.judgement import Judged, judge
@@ -47,38 +47,43 @@ def _replace(owner: object, **parts: Any) -> None:  # noqa: ANN401 (whatever sta
         setattr(owner, name, part)
 
 
+def _part(call: Call, outputs: Sequence[Output], positions: Positions) -> Call:
+    """Give part of what a caller wants committed."""
+    return Call(call.transactional_id, outputs, positions, call.group)
+
+
 def offsets_first() -> None:
     """Commit the offsets in a transaction of their own, before the outputs."""
-    commit = KafkaTransactions._commit
+    commit = JointCommitter._commit
 
-    async def broken(self: KafkaTransactions, producer: TransactionalProducer, outputs: Sequence[Output], positions: Positions, group: str) -> Ends:
-        await commit(self, producer, (), positions, group)
+    async def broken(self: JointCommitter, producer: TransactionalProducer, calls: Sequence[Call]) -> Sequence[Ends]:
+        await commit(self, producer, [_part(call, (), call.positions) for call in calls])
         await asyncio.sleep(GAP_SECONDS)
-        return await commit(self, producer, outputs, {}, group)
+        return await commit(self, producer, [_part(call, call.outputs, {}) for call in calls])
 
-    _replace(KafkaTransactions, _commit=broken)
+    _replace(JointCommitter, _commit=broken)
 
 
 def outputs_first() -> None:
     """Commit the outputs in a transaction of their own, before the offsets."""
-    commit = KafkaTransactions._commit
+    commit = JointCommitter._commit
 
-    async def broken(self: KafkaTransactions, producer: TransactionalProducer, outputs: Sequence[Output], positions: Positions, group: str) -> Ends:
+    async def broken(self: JointCommitter, producer: TransactionalProducer, calls: Sequence[Call]) -> Sequence[Ends]:
         # Without what dedup remembers: it would hide the second copy of an event behind its first.
-        kept = [output for output in outputs if not output.topic.endswith(".changelog")]
-        ends = await commit(self, producer, kept, {}, group)
+        kept = [_part(call, [output for output in call.outputs if not output.topic.endswith(".changelog")], {}) for call in calls]
+        ends = await commit(self, producer, kept)
         await asyncio.sleep(GAP_SECONDS)
-        state = [output for output in outputs if output.topic.endswith(".changelog")]
-        return {**ends, **await commit(self, producer, state, positions, group)}
+        state = [_part(call, [output for output in call.outputs if output.topic.endswith(".changelog")], call.positions) for call in calls]
+        return [{**one, **other} for one, other in zip(ends, await commit(self, producer, state), strict=True)]
 
-    _replace(KafkaTransactions, _commit=broken)
+    _replace(JointCommitter, _commit=broken)
 
 
 def unfenced() -> None:
-    """Take a random transactional id and the client's default timeout, as many guides have it: a stale owner is never fenced."""
+    """Take a random transactional id, no membership, and the client's default timeout, as many guides have it: a stale owner is never fenced."""
     long_transaction()
     transactions = KafkaBroker.transactions
-    _replace(KafkaBroker, transactions=lambda self, transactional_id: transactions(self, f"{transactional_id}-{uuid.uuid4().hex}"))
+    _replace(KafkaBroker, transactions=lambda self, transactional_id, _membership: transactions(self, f"{transactional_id}-{uuid.uuid4().hex}"))
 
 
 def state_first() -> None:
@@ -118,37 +123,28 @@ def unrewound() -> None:
 def failure_ignored() -> None:
     """Commit although a batch was refused: only its future knows."""
 
-    async def broken(self: KafkaTransactions, producer: TransactionalProducer, outputs: Sequence[Output], positions: Positions, group: str) -> Ends:
-        ends: dict[TopicPartition, int] = {}
-        for partition, records in (await self._placement.placed(producer, outputs)).items():
-            with suppress(BatchFailed):
-                ends |= await producer.produce([(partition, batch) for batch in batches_of(producer.create_batch, records)])
-        await producer.send_offsets({key: (value.offset, "") for key, value in positions.items()}, group)
+    async def broken(self: JointCommitter, producer: TransactionalProducer, calls: Sequence[Call]) -> Sequence[Ends]:
+        found: list[Ends] = []
+        for call in calls:
+            ends: dict[TopicPartition, int] = {}
+            for partition, records in (await self._placement.placed(producer, call.outputs)).items():
+                with suppress(BatchFailed):
+                    ends |= await producer.produce([(partition, batch) for batch in batches_of(producer.create_batch, records)])
+            found.append(ends)
+        await self._send_offsets(producer, calls)
         await producer.commit()
-        return ends
+        return found
 
-    _replace(KafkaTransactions, _commit=broken)
+    _replace(JointCommitter, _commit=broken)
 
 
 def reused() -> None:
     """Keep a producer after a doubtful outcome, and go on with it."""
-    kept: dict[str, KafkaTransactions] = {}
-    start, transactions = KafkaTransactions.start, KafkaBroker.transactions
 
-    async def start_once(self: KafkaTransactions) -> None:
-        if self._producer is None:
-            await start(self)
-
-    async def stop(_self: KafkaTransactions) -> None:
+    async def keep(_self: JointCommitter) -> None:
         return
 
-    def keep(self: KafkaBroker, transactional_id: str) -> KafkaTransactions:
-        if transactional_id not in kept:
-            kept[transactional_id] = transactions(self, transactional_id)
-        return kept[transactional_id]
-
-    _replace(KafkaTransactions, start=start_once, stop=stop)
-    _replace(KafkaBroker, transactions=keep)
+    _replace(JointCommitter, _discard=keep)
 
 
 def wall_clock() -> None:
@@ -159,7 +155,7 @@ def wall_clock() -> None:
 
 def long_transaction() -> None:
     """Let a transaction be open for a minute, as the client's default has it."""
-    _replace(kafka_transactions, TRANSACTION_TIMEOUT_MS=60_000)
+    _replace(kafka_joint_committer, TRANSACTION_TIMEOUT_MS=60_000)
 
 
 def uncommitted_read() -> None:
@@ -239,7 +235,7 @@ class _WithoutPositions:
     def __init__(self, inner: Transactions) -> None:
         self._inner = inner
 
-    async def commit(self, outputs: Sequence[Output], _positions: Positions, group: str) -> Ends:
+    async def commit(self, outputs: Sequence[Output], _positions: Positions, group: str) -> Committed:
         """Commit the records alone."""
         return await self._inner.commit(outputs, {}, group)
 

@@ -14,7 +14,7 @@ from aiokafka import AIOKafkaProducer
 from pipeline.dedup import create_dedup
 from pipeline.model.record import Output, TopicPartition
 from pipeline.model.topics import Declared
-from pipeline.ports.broker import Position, Transactions, Uncertain
+from pipeline.ports.broker import Committed, Membership, Position, Transactions, Uncertain
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.dedup_state import WINDOW_MS, DedupState
@@ -41,7 +41,7 @@ class _FailingOnce:
         """Fence."""
         await self._inner.start()
 
-    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Mapping[TopicPartition, int]:
+    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Committed:
         """Commit, or fail as often as failures are left."""
         if self._failures:
             raise Uncertain(self._failures.pop())
@@ -106,7 +106,7 @@ class DedupBench:
             await producer.stop()
         self._sent += len(sends)
 
-    def _worker(self, partition: TopicPartition, window_ms: int, max_ids: int) -> StepWorker:
+    def _worker(self, partition: TopicPartition, membership: Membership, window_ms: int, max_ids: int) -> StepWorker:
         dedup = DedupState(
             self.changelog,
             processor="once",
@@ -122,7 +122,7 @@ class DedupBench:
             processor="once",
             group=f"{self.prefix}.once",
             prefix=self.prefix,
-            transactions=_FailingOnce(self.broker.transactions(f"{self.prefix}.once-0"), self.failures),
+            transactions=_FailingOnce(self.broker.transactions(f"{self.prefix}.once-0", membership), self.failures),
             plans=FixedPlan(plan),
             state=dedup,
             clock=SystemClock(),
@@ -135,7 +135,7 @@ class DedupBench:
             self.broker,
             group=f"{self.prefix}.once",
             topics=[f"{self.prefix}.input"],
-            make_worker=lambda partition: self._worker(partition, window_ms, max_ids),
+            make_worker=lambda partition, membership: self._worker(partition, membership, window_ms, max_ids),
         )
         task = asyncio.create_task(host.run())
         try:

@@ -16,6 +16,7 @@ import uvloop
 from pipeline.destinations.webhook import DESTINATION as WEBHOOK
 from pipeline.model.record import TopicPartition
 from pipeline.model.topics import RETRY_DELAYS
+from pipeline.ports.broker import Membership
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.delivery import DeliverWorker
@@ -89,11 +90,11 @@ def _deliver(broker: KafkaBroker, prefix: str, name: str, lane: DeliveryLane, cl
     live, group = f"{prefix}.requests.{name}", f"{prefix}.deliver.{name}"
     held = HeldTopic(broker, live)
 
-    def make_worker(partition: TopicPartition) -> DeliverWorker:
+    def make_worker(partition: TopicPartition, membership: Membership) -> DeliverWorker:
         return DeliverWorker(
             partition,
             lane=lane,
-            transactions=broker.transactions(f"{group}-{partition.topic}-{partition.partition}"),
+            transactions=broker.transactions(f"{group}-{partition.topic}-{partition.partition}", membership),
             client=client,
             clock=SystemClock(),
             metrics=MemoryMetrics(),
@@ -113,11 +114,11 @@ def _retry(broker: KafkaBroker, prefix: str, destinations: set[str], scale: floa
     async def in_force(_version: int) -> None:
         pass
 
-    def make_worker(partition: TopicPartition) -> RetryWorker:
+    def make_worker(partition: TopicPartition, membership: Membership) -> RetryWorker:
         return RetryWorker(
             partition,
             tier=partition.topic.rpartition(".")[2],
-            transactions=broker.transactions(f"{group}-{partition.topic}-{partition.partition}"),
+            transactions=broker.transactions(f"{group}-{partition.topic}-{partition.partition}", membership),
             clock=SystemClock(),
             metrics=MemoryMetrics(),
             processor="retry",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from pipeline.model.record import TopicPartition
+from pipeline.ports.broker import Membership
 from pipeline.runtime.brokers.kafka_transactional_producer import TransactionalProducer
 from pipeline.runtime.dedup_state import DedupState
 from pipeline.runtime.partitions import PartitionHost
@@ -31,9 +32,9 @@ def after_produce(number: int) -> None:
     """All records are stored, the offsets are not part of the transaction yet."""
     point, send_offsets = _exit_at(number), TransactionalProducer.send_offsets
 
-    async def wrapped(self: TransactionalProducer, positions: Mapping[TopicPartition, tuple[int, str]], group: str) -> None:
+    async def wrapped(self: TransactionalProducer, positions: Mapping[TopicPartition, tuple[int, str]], member: Membership) -> None:
         point()
-        await send_offsets(self, positions, group)
+        await send_offsets(self, positions, member)
 
     TransactionalProducer.send_offsets = wrapped  # type: ignore[method-assign]  # a failpoint
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from pipeline.dedup import create_dedup
 from pipeline.model.outcomes import Emit, Emits, Outcome
 from pipeline.model.record import Message, TopicPartition
+from pipeline.ports.broker import Membership
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.brokers.kafka_transactional_producer import TransactionalProducer
 from pipeline.runtime.clock import SystemClock
@@ -87,9 +88,9 @@ def _slow_offsets(seconds: float) -> None:
     """Let time pass between the records of a transaction and its offsets."""
     send_offsets = TransactionalProducer.send_offsets
 
-    async def slow(self: TransactionalProducer, positions: Mapping[TopicPartition, tuple[int, str]], group: str) -> None:
+    async def slow(self: TransactionalProducer, positions: Mapping[TopicPartition, tuple[int, str]], member: Membership) -> None:
         await asyncio.sleep(seconds)
-        await send_offsets(self, positions, group)
+        await send_offsets(self, positions, member)
 
     TransactionalProducer.send_offsets = slow  # type: ignore[method-assign]  # as a slow network would
 
@@ -141,7 +142,7 @@ def main(arguments: argparse.Namespace) -> None:
     step = _blocking_once(arguments.block) if arguments.block else split
     suspicions: defaultdict[TopicPartition, Suspicion] = defaultdict(Suspicion)
 
-    def make_worker(partition: TopicPartition) -> StepWorker:
+    def make_worker(partition: TopicPartition, membership: Membership) -> StepWorker:
         number = partition.partition
         changelog = TopicPartition(f"{prefix}.split.dedup.changelog", number)
         dedup = DedupState(
@@ -165,7 +166,7 @@ def main(arguments: argparse.Namespace) -> None:
             processor="split",
             group=f"{prefix}.split",
             prefix=prefix,
-            transactions=broker.transactions(f"{prefix}.split-{partition.topic}-{number}"),
+            transactions=broker.transactions(f"{prefix}.split-{partition.topic}-{number}", membership),
             plans=FixedPlan(plan),
             state=dedup,
             clock=SystemClock(),

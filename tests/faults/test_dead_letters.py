@@ -22,7 +22,7 @@ from pipeline.model.record import Message, Output, Record, TopicPartition
 from pipeline.model.topics import declared_topics
 from pipeline.model.topology import Processor, Topology
 from pipeline.model.workspace import Workspace
-from pipeline.ports.broker import Position, Transactions, Uncertain
+from pipeline.ports.broker import Committed, Membership, Position, Transactions, Uncertain
 from pipeline.runtime.breaker import CRASHES_MOST, Breaker, BreakerError
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.clock import SystemClock
@@ -72,13 +72,13 @@ async def member(broker: KafkaBroker, prefix: str, step: Callable[[Message], Out
     """Run a member of the group `filter` with a step."""
     plan = FixedPlan(Plan(prefix, 1, (("filter", step),), FILTER.lanes, trusted=True))
 
-    def make_worker(partition: TopicPartition) -> StepWorker:
+    def make_worker(partition: TopicPartition, membership: Membership) -> StepWorker:
         return StepWorker(
             partition,
             processor="filter",
             group=f"{prefix}.filter",
             prefix=prefix,
-            transactions=broker.transactions(f"{prefix}-filter-enriched-{partition.partition}"),
+            transactions=broker.transactions(f"{prefix}-filter-enriched-{partition.partition}", membership),
             plans=plan,
             state=None,
             clock=SystemClock(),
@@ -201,9 +201,9 @@ class Faulty(KafkaBroker):
         self.cut_off_after = cut_off_after
         self.torn = torn
 
-    def transactions(self, transactional_id: str) -> Transactions:  # type: ignore[override]  # a narrower one is not needed here
+    def transactions(self, transactional_id: str, membership: Membership | None = None) -> Transactions:  # type: ignore[override]  # a narrower one is not needed here
         """Make a faulty producer."""
-        return _FaultyTransactions(super().transactions(transactional_id), self)
+        return _FaultyTransactions(super().transactions(transactional_id, membership), self)
 
 
 class _FaultyTransactions:
@@ -215,7 +215,7 @@ class _FaultyTransactions:
         """Fence."""
         await self._real.start()
 
-    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Mapping[TopicPartition, int]:
+    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Committed:
         """Commit, unless this one is cut off: then its outcome is unknown, and every second one was stored."""
         self._broker.cut_off_after -= 1
         if self._broker.torn:

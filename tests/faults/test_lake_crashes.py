@@ -13,7 +13,7 @@ import pytest
 from pipeline.app.query import lake_files
 from pipeline.lake.manifest import MERGE_RECORDS, ManifestRecord, chain_name
 from pipeline.model.record import Output, Record, TopicPartition
-from pipeline.ports.broker import BrokerError, Fenced, Position, Transactions, Uncertain
+from pipeline.ports.broker import BrokerError, Committed, Fenced, Membership, Position, Transactions, Uncertain
 from pipeline.runtime.brokers.memory import MemoryBroker
 from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.inbox import Inbox
@@ -87,7 +87,7 @@ class CrashingTransactions:
         """Start."""
         await self._inner.start()
 
-    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Mapping[TopicPartition, int]:
+    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Committed:
         """Commit, unless the process ends before."""
         self._commits += 1
         if self._commits == self._number and not self._after:
@@ -191,7 +191,7 @@ def _record_first(self: Chain, folder: Path, record: ManifestRecord) -> None:
     PUBLISH(self, folder, record.files)
 
 
-def _unfenced(self: MemoryBroker, transactional_id: str) -> Transactions:
+def _unfenced(self: MemoryBroker, transactional_id: str, _membership: Membership | None = None) -> Transactions:
     """A broken build: each writer has a transactional id of its own, so that none is fenced."""
     return TRANSACTIONS(self, f"{transactional_id}-{uuid.uuid4().hex}")
 

@@ -13,6 +13,7 @@ import pytest
 from pipeline.destinations.webhook import DESTINATION as WEBHOOK
 from pipeline.model.record import Output, TopicPartition
 from pipeline.model.topics import RETRY_DELAYS, Declared, declared_topics, topic_name
+from pipeline.ports.broker import Membership
 from pipeline.ports.http import Answer, Request
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.clock import SystemClock
@@ -70,11 +71,11 @@ def hosts(broker: KafkaBroker, prefix: str, client: MemoryHttpClient) -> list[Pa
     lane = DeliveryLane(DeliverySettings("crm", WEBHOOK, concurrency=16), clock=clock, metrics=metrics)
     deliver_group, retry_group = topic_name(prefix, "deliver.crm"), topic_name(prefix, "retry")
 
-    def deliver(partition: TopicPartition) -> DeliverWorker:
+    def deliver(partition: TopicPartition, membership: Membership) -> DeliverWorker:
         return DeliverWorker(
             partition,
             lane=lane,
-            transactions=broker.transactions(f"{deliver_group}-{partition.topic}-{partition.partition}"),
+            transactions=broker.transactions(f"{deliver_group}-{partition.topic}-{partition.partition}", membership),
             client=client,
             clock=clock,
             metrics=metrics,
@@ -84,11 +85,11 @@ def hosts(broker: KafkaBroker, prefix: str, client: MemoryHttpClient) -> list[Pa
             time_scale=SCALE,
         )
 
-    def retry(partition: TopicPartition) -> RetryWorker:
+    def retry(partition: TopicPartition, membership: Membership) -> RetryWorker:
         return RetryWorker(
             partition,
             tier=partition.topic.rpartition(".")[2],
-            transactions=broker.transactions(f"{retry_group}-{partition.topic}-{partition.partition}"),
+            transactions=broker.transactions(f"{retry_group}-{partition.topic}-{partition.partition}", membership),
             clock=clock,
             metrics=metrics,
             processor="retry",

@@ -15,6 +15,7 @@ from pipeline.app.cli.audit import Range, as_data, examine
 from pipeline.model.record import Output, Record, TopicPartition
 from pipeline.model.topics import Declared
 from pipeline.model.topology import Processor, Topology
+from pipeline.ports.broker import Membership
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.judgement import Plan
@@ -55,13 +56,13 @@ async def _records(broker: KafkaBroker, topic: str) -> list[Record]:
 async def _running(broker: KafkaBroker, prefix: str, name: str, metrics: MemoryMetrics) -> AsyncIterator[None]:
     processor = TOPOLOGY.processors[name]
 
-    def make_worker(partition: TopicPartition) -> StepWorker:
+    def make_worker(partition: TopicPartition, membership: Membership) -> StepWorker:
         return StepWorker(
             partition,
             processor=name,
             group=f"{prefix}.{name}",
             prefix=prefix,
-            transactions=broker.transactions(f"{prefix}-{name}"),
+            transactions=broker.transactions(f"{prefix}-{name}", membership),
             plans=_PassAll(prefix, processor),
             state=None,
             clock=SystemClock(),

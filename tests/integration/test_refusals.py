@@ -12,6 +12,7 @@ from pipeline.model.headers import DEAD_REASON
 from pipeline.model.outcomes import Outcome
 from pipeline.model.record import Message, Output, TopicPartition
 from pipeline.model.topics import Declared
+from pipeline.ports.broker import Membership
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.clock import SystemClock
 from pipeline.runtime.judgement import Plan
@@ -53,13 +54,13 @@ async def test_an_output_that_is_too_large_ends_its_own_event_only(kafka: Kafka,
     suspicion = Suspicion()
     plan = Plan(prefix, 1, (("filter", _grow),), {"main": "out", "dead": "dead.{stage}"}, trusted=True)
 
-    def make_worker(partition: TopicPartition) -> StepWorker:
+    def make_worker(partition: TopicPartition, membership: Membership) -> StepWorker:
         return StepWorker(
             partition,
             processor="filter",
             group=f"{prefix}.filter",
             prefix=prefix,
-            transactions=broker.transactions(f"{prefix}-filter"),
+            transactions=broker.transactions(f"{prefix}-filter", membership),
             plans=_OnePlan(plan),
             state=None,
             clock=SystemClock(),

@@ -10,11 +10,12 @@ from typing import Final
 from aiokafka.errors import KafkaError
 
 from pipeline.model.record import Output
-from pipeline.ports.broker import BrokerError
+from pipeline.ports.broker import BrokerError, Membership
 from pipeline.runtime.brokers.kafka_admin import KafkaAdmin, KafkaReader
 from pipeline.runtime.brokers.kafka_batches import RECORDS_MOST, Placement, batches_of, worth_packing
 from pipeline.runtime.brokers.kafka_consumer import KafkaConsumer
 from pipeline.runtime.brokers.kafka_idempotent_producer import IdempotentProducer
+from pipeline.runtime.brokers.kafka_joint_committer import JointCommitter
 from pipeline.runtime.brokers.kafka_lookup import KafkaLookup
 from pipeline.runtime.brokers.kafka_topics import Pins
 from pipeline.runtime.brokers.kafka_transactions import KafkaTransactions
@@ -34,10 +35,18 @@ class KafkaBroker:
         self.bootstrap = bootstrap
         self._client_id = client_id
         self._pins: Pins = {}
+        self._joint: dict[Membership, JointCommitter] = {}
 
-    def transactions(self, transactional_id: str) -> KafkaTransactions:
-        """Make a transactional producer, not started."""
-        return KafkaTransactions(self.bootstrap, transactional_id, self._pins)
+    def transactions(self, transactional_id: str, membership: Membership | None = None) -> KafkaTransactions:
+        """Make what commits, not started; all of one membership commit together."""
+        if membership is None:
+            return KafkaTransactions(JointCommitter(self.bootstrap, self._pins), transactional_id)
+        committer = self._joint.get(membership)
+        if committer is None:
+            group, generation, *_ = membership
+            self._joint = {one: joint for one, joint in self._joint.items() if one.group != group or one.generation >= generation}
+            committer = self._joint[membership] = JointCommitter(self.bootstrap, self._pins, membership)
+        return KafkaTransactions(committer, transactional_id)
 
     def consumer(self, group: str) -> KafkaConsumer:
         """Make a group member, not started."""

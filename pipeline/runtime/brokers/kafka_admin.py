@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
@@ -17,6 +18,9 @@ from pipeline.ports.broker import BrokerError
 from pipeline.runtime.brokers.kafka_groups import KafkaGroups
 from pipeline.runtime.brokers.kafka_records import as_they_are, read_whatever_was_written
 
+SETTLED_SECONDS: Final = 30.0
+"""Longest wait for open transactions: the broker ends one after 10 s, and looks for such every 10 s."""
+SETTLED_LOOK_SECONDS: Final = 0.02
 REPLICAS: Final = 3
 """Copies of each topic's partitions, where the cluster has so many brokers."""
 
@@ -32,7 +36,13 @@ class KafkaReader:
         self._bootstrap = bootstrap
 
     async def read(
-        self, topic: str, *, start: Mapping[int, int] | None = None, partitions: Collection[int] | None = None, follow: bool = False
+        self,
+        topic: str,
+        *,
+        start: Mapping[int, int] | None = None,
+        partitions: Collection[int] | None = None,
+        follow: bool = False,
+        settled: bool = False,
     ) -> AsyncIterator[Sequence[Record]]:
         """Read a topic from given offsets to its present end, or for ever; see the port."""
         read_whatever_was_written()
@@ -50,7 +60,7 @@ class KafkaReader:
             reason = f"cannot reach Kafka at {self._bootstrap}: {error}"
             raise BrokerError(reason) from error
         try:
-            ends = await self._place(consumer, topic, start or {}, partitions)
+            ends = await self._place(consumer, topic, start or {}, partitions, settled=settled)
             while follow or any([await consumer.position(partition) < end for partition, end in ends.items()]):
                 fetched = await consumer.getmany(timeout_ms=500 if follow else 200)
                 for partition, records in fetched.items():
@@ -64,7 +74,7 @@ class KafkaReader:
             await consumer.stop()
 
     async def _place(
-        self, consumer: AIOKafkaConsumer, topic: str, start: Mapping[int, int], only: Collection[int] | None
+        self, consumer: AIOKafkaConsumer, topic: str, start: Mapping[int, int], only: Collection[int] | None, *, settled: bool
     ) -> dict[KafkaTopicPartition, int]:
         numbers = consumer.partitions_for_topic(topic)
         if not numbers:
@@ -76,12 +86,50 @@ class KafkaReader:
         partitions = [KafkaTopicPartition(topic, number) for number in sorted(numbers) if only is None or number in only]
         consumer.assign(partitions)
         begins = await consumer.beginning_offsets(partitions)
-        ends: dict[KafkaTopicPartition, int] = await consumer.end_offsets(partitions)
+        ends = await (settled_ends if settled else last_stable_ends)(consumer, partitions)
         for partition in partitions:
             wanted = start.get(partition.partition, 0)
             place = ends[partition] + 1 + wanted if wanted < 0 else min(wanted, ends[partition])  # nothing lies beyond the end
             consumer.seek(partition, max(place, begins[partition]))
         return ends
+
+
+async def last_stable_ends(consumer: AIOKafkaConsumer, partitions: Sequence[KafkaTopicPartition]) -> dict[KafkaTopicPartition, int]:
+    """Read up to where partitions are decided: the first record of an open transaction, or the end."""
+    ends: dict[KafkaTopicPartition, int] = await consumer.end_offsets(partitions)
+    return ends
+
+
+async def settled_ends(consumer: AIOKafkaConsumer, partitions: Sequence[KafkaTopicPartition]) -> dict[KafkaTopicPartition, int]:
+    """Wait until all that partitions have now is committed or aborted: a marker may come later than the positions of its transaction.
+
+    Args:
+        consumer: A client that reads committed records.
+        partitions: The partitions.
+
+    Returns:
+        Their ends.
+
+    Raises:
+        BrokerError: Something is still open after longer than any transaction may last.
+    """
+    fetcher = consumer._fetcher  # noqa: SLF001 (aiokafka 0.14 asks for ends at the isolation of its fetcher only)
+    committed_only, fetcher._isolation_level = fetcher._isolation_level, 0  # noqa: SLF001 (as above; nothing is fetched yet)
+    try:
+        written = await consumer.end_offsets(partitions)
+    finally:
+        fetcher._isolation_level = committed_only  # noqa: SLF001 (as above)
+    until = asyncio.get_running_loop().time() + SETTLED_SECONDS
+    while True:
+        ends = await last_stable_ends(consumer, partitions)
+        still = [partition for partition in partitions if ends[partition] < written[partition]]
+        if not still:
+            return ends
+        if asyncio.get_running_loop().time() > until:
+            places = ", ".join(f"{one.topic}-{one.partition} from offset {ends[one]}" for one in still)
+            reason = f"a transaction is still open after {SETTLED_SECONDS:g} s in {places}; find it with kafka-transactions.sh find-hanging"
+            raise BrokerError(reason)
+        await asyncio.sleep(SETTLED_LOOK_SECONDS)
 
 
 class KafkaAdmin(KafkaGroups):

@@ -17,8 +17,9 @@ from aiokafka.structs import TopicPartition as KafkaTopicPartition
 
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Record, TopicPartition
-from pipeline.ports.broker import Assigned, BrokerError, Position, Revoked, TopicState
+from pipeline.ports.broker import Assigned, BrokerError, Membership, Position, Revoked, TopicState
 from pipeline.runtime.brokers.kafka_records import in_chunks, read_whatever_was_written
+from pipeline.runtime.brokers.kafka_stable_offsets import OffsetUnstable, stable_offset
 from pipeline.runtime.brokers.kafka_topics import Pins, describe_topics, marked, read_marked
 
 _log = logging.getLogger(__name__)
@@ -27,6 +28,9 @@ SESSION_MS: Final = 6_000
 """After this without a heartbeat the group hands a member's partitions on."""
 HEARTBEAT_MS: Final = 1_500
 COMMITTED_ATTEMPTS: Final = 6
+STABLE_SECONDS: Final = 30.0
+"""Longest wait for a transaction that is about to decide a committed offset: the broker ends one after 10 s, and looks for such every 10 s."""
+STABLE_LOOK_SECONDS: Final = 0.02
 FETCH_BYTES: Final = 4 * 1024 * 1024
 """Most bytes, packed, that one answer of a broker has, however many partitions it is about."""
 CHUNKS: Final = 2
@@ -56,6 +60,7 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka sh
     async def on_partitions_assigned(self, assigned: Iterable[KafkaTopicPartition]) -> None:
         if self._consumer.stopped:
             return
+        self._consumer.note_membership()
         partitions = [TopicPartition(*partition) for partition in assigned]
         for partition in partitions:
             # Paused and placed before anything is awaited: getmany may run beside this callback, and a partition
@@ -84,6 +89,7 @@ class KafkaConsumer:
         self._admin: AIOKafkaAdminClient | None = None
         self._connecting = asyncio.Lock()
         self._leaving: asyncio.Task[None] | None = None
+        self._membership = Membership(group, -1, "")
         self._held: set[KafkaTopicPartition] = set()
         self._empty = 0
 
@@ -167,25 +173,35 @@ class KafkaConsumer:
         """Set the offset that is read next."""
         self._client.seek(KafkaTopicPartition(*partition), offset)
 
+    def note_membership(self) -> None:
+        """Remember under which membership the partitions were assigned that come now; the client's own goes on with its group."""
+        coordinator = self._client._coordinator  # noqa: SLF001 (aiokafka 0.14 has no KIP-447)
+        self._membership = Membership(self._group, coordinator.generation, coordinator.member_id, coordinator._group_instance_id or "")  # noqa: SLF001 (as above)
+
+    def membership(self) -> Membership:
+        """Give the membership under which the present partitions were assigned."""
+        return self._membership
+
     async def committed(self, partition: TopicPartition) -> Position | None:
-        """Read the group's committed position, or None where there is none."""
-        key = KafkaTopicPartition(*partition)
+        """Read the group's committed position, or None where there is none; a transaction that is about to decide it is waited for."""
         doubt: object = ""
-        for attempt in range(COMMITTED_ATTEMPTS):
-            if attempt:  # a new group, and one whose coordinator has moved or starts again, has none for a moment
-                await asyncio.sleep(0.1 * 2 ** (attempt - 1))
+        until = asyncio.get_running_loop().time() + STABLE_SECONDS
+        attempt = 0
+        while attempt < COMMITTED_ATTEMPTS:
             try:
-                admin = await self._connected_admin()
-                found = await admin.list_consumer_group_offsets(self._group, partitions=[key])
+                offset, metadata = await stable_offset(await self._connected_admin(), self._group, partition)
+            except OffsetUnstable as error:
+                doubt = error
+                if asyncio.get_running_loop().time() > until:
+                    break
+                await asyncio.sleep(STABLE_LOOK_SECONDS)
             except (KafkaError, OSError) as error:
                 doubt = error
-                continue
-            position = found.get(key)
-            if position is not None:
-                return None if position.offset < 0 else read_marked(position.offset, position.metadata or "")
-            # Who knows that there is none says -1. An answer without the partition is an error of the whole group (it is being loaded, or
-            # has moved) that aiokafka 0.14 does not look at; taken for "none" it would have everything read again.
-            doubt = "its coordinator does not know yet"
+                attempt += 1
+                if attempt < COMMITTED_ATTEMPTS:  # a new group, and one whose coordinator has moved or starts again, has none for a moment
+                    await asyncio.sleep(0.1 * 2 ** (attempt - 1))
+            else:
+                return None if offset < 0 else read_marked(offset, metadata)
         reason = f"cannot read the committed offset of {self._group} for {partition}: {doubt}"
         raise BrokerError(reason)
 

@@ -23,6 +23,8 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
+from pipeline.ports.broker import Membership
+
 _TEXT: Final = CompactString("utf-8")
 _FINALIZED_FEATURES: Final = 2
 _TAGS: Final[dict[int, bytes]] = {}
@@ -165,6 +167,19 @@ class TxnOffsetCommitRequest_v5(RequestStruct):  # type: ignore[misc]  # noqa: N
     )
 
 
+class TxnOffsetCommitResponse_v3(TxnOffsetCommitResponse_v5):  # noqa: N801 (as above)
+    """The same where the client adds the group itself."""
+
+    API_VERSION = 3
+
+
+class TxnOffsetCommitRequest_v3(TxnOffsetCommitRequest_v5):  # noqa: N801 (as above)
+    """The same where the client adds the group itself (Kafka 2.5 and newer)."""
+
+    API_VERSION = 3
+    RESPONSE_TYPE = TxnOffsetCommitResponse_v3
+
+
 class EndTxnResponse_v5(Response):  # type: ignore[misc]  # noqa: N801 (as above)
     """Whether the transaction has ended, and the producer id and epoch of the next one."""
 
@@ -195,7 +210,7 @@ class EndTxnRequest_v5(RequestStruct):  # type: ignore[misc]  # noqa: N801 (as a
     )
 
 
-class _Exactly(Request[RequestStruct]):  # type: ignore[misc]  # aiokafka ships without types
+class Exactly(Request[RequestStruct]):  # type: ignore[misc]  # aiokafka ships without types
     """A request in the one version in which it is built."""
 
     API_KEY = -1
@@ -222,7 +237,7 @@ class _Exactly(Request[RequestStruct]):  # type: ignore[misc]  # aiokafka ships 
 
 def ask_features() -> Request[RequestStruct]:
     """Ask what a broker's cluster has agreed on."""
-    return _Exactly(ApiVersionsRequest_v3("headrace", "0", _TAGS))
+    return Exactly(ApiVersionsRequest_v3("headrace", "0", _TAGS))
 
 
 def transaction_level(response: ApiVersionsResponse_v3) -> int:
@@ -243,17 +258,37 @@ def transaction_level(response: ApiVersionsResponse_v3) -> int:
 def produce(transactional_id: str, timeout_ms: int, topics: list[tuple[str, list[tuple[int, bytes]]]]) -> Request[RequestStruct]:
     """Write batches by topic and partition."""
     tagged = [(topic, [(partition, records, _TAGS) for partition, records in batches], _TAGS) for topic, batches in topics]
-    return _Exactly(ProduceRequest_v12(transactional_id, -1, timeout_ms, tagged, _TAGS))
+    return Exactly(ProduceRequest_v12(transactional_id, -1, timeout_ms, tagged, _TAGS))
 
 
 def commit_offsets(
-    transactional_id: str, group: str, producer_id: int, producer_epoch: int, topics: list[tuple[str, list[tuple[int, int, str]]]]
+    transactional_id: str,
+    member: Membership,
+    producer_id: int,
+    producer_epoch: int,
+    topics: list[tuple[str, list[tuple[int, int, str]]]],
+    *,
+    implicit: bool,
 ) -> Request[RequestStruct]:
-    """Write a group's positions by topic and partition, as nobody's member: who may write them is decided by the transactional id."""
+    """Write a group's positions by topic and partition.
+
+    Args:
+        transactional_id: The producer's.
+        member: Whose positions they are; generation -1 for nobody's, where the transactional id alone decides who may write them.
+        producer_id: The producer's.
+        producer_epoch: The producer's.
+        topics: Offset and metadata by topic and partition.
+        implicit: Whether the group becomes part of the transaction by this.
+
+    Returns:
+        The request.
+    """
+    kind = TxnOffsetCommitRequest_v5 if implicit else TxnOffsetCommitRequest_v3
     tagged = [(topic, [(partition, offset, -1, metadata, _TAGS) for partition, offset, metadata in positions], _TAGS) for topic, positions in topics]
-    return _Exactly(TxnOffsetCommitRequest_v5(transactional_id, group, producer_id, producer_epoch, -1, "", None, tagged, _TAGS))
+    who = member.generation, member.member_id, member.instance_id or None
+    return Exactly(kind(transactional_id, member.group, producer_id, producer_epoch, *who, tagged, _TAGS))
 
 
 def end(transactional_id: str, producer_id: int, producer_epoch: int, *, committed: bool) -> Request[RequestStruct]:
     """End a transaction."""
-    return _Exactly(EndTxnRequest_v5(transactional_id, producer_id, producer_epoch, committed, _TAGS))
+    return Exactly(EndTxnRequest_v5(transactional_id, producer_id, producer_epoch, committed, _TAGS))

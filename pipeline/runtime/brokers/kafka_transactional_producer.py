@@ -25,11 +25,11 @@ from aiokafka.protocol.transaction import (
     AddPartitionsToTxnRequest,
     EndTxnRequest,
     InitProducerIdRequest,
-    TxnOffsetCommitRequest,
 )
 from aiokafka.record.default_records import DefaultRecordBatch
 
 from pipeline.model.record import TopicPartition
+from pipeline.ports.broker import Membership
 from pipeline.runtime.brokers import kafka_transaction_requests as requests
 from pipeline.runtime.brokers.kafka_batches import BATCH_BYTES
 
@@ -46,6 +46,8 @@ _LOADING, _UNAVAILABLE, _MOVED = 14, 15, 16
 """A coordinator that comes up, or is another broker now."""
 _NO_LEADER, _NOT_LEADER, _NOT_ENOUGH_REPLICAS = 5, 6, 19
 _OLD_EPOCH, _FENCED = 47, 90
+_STALE_MEMBER = frozenset({22, 25, 27, 82})
+"""ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, REBALANCE_IN_PROGRESS, FENCED_INSTANCE_ID: the group has gone on without this member."""
 _CONCURRENT = 51
 """The broker still writes the last transaction's markers."""
 
@@ -60,6 +62,10 @@ class BatchFailed(Exception):
     def __init__(self, partition: TopicPartition, error: BaseException) -> None:
         super().__init__(f"{partition.topic}-{partition.partition}: {type(error).__name__}: {error}")
         self.error = error
+
+
+class GroupWentOn(Exception):
+    """The group has gone on without the member whose positions were to be written."""
 
 
 class TransactionalProducer:
@@ -92,8 +98,24 @@ class TransactionalProducer:
         with suppress(IncompatibleBrokerVersion):  # a broker without features has the oldest transactions
             features = await self._client.send(self._client.get_random_node(), requests.ask_features())
             self._implicit = requests.transaction_level(features) >= IMPLICIT_LEVEL
-        answer = await self._ask(CoordinationType.TRANSACTION, self._id, lambda: InitProducerIdRequest(self._id, self._timeout_ms), _own_code)
-        self._producer_id, self._epoch = answer.producer_id, answer.producer_epoch
+        self._producer_id, self._epoch = await self.take_over(self._id)
+
+    async def take_over(self, transactional_id: str) -> tuple[int, int]:
+        """Fence whoever else has an id, and end what it left open.
+
+        Args:
+            transactional_id: The id; another one than this producer's is not written under.
+
+        Returns:
+            Producer id and epoch under it.
+
+        Raises:
+            KafkaError: The broker refuses it; names why.
+        """
+        answer = await self._ask(
+            CoordinationType.TRANSACTION, transactional_id, lambda: InitProducerIdRequest(transactional_id, self._timeout_ms), _own_code
+        )
+        return answer.producer_id, answer.producer_epoch
 
     async def partitions_for(self, topic: str) -> Collection[int]:
         """Give the partitions of a topic."""
@@ -201,22 +223,31 @@ class TransactionalProducer:
             raise BatchFailed(partition, error) from error
         return 0.0
 
-    async def send_offsets(self, positions: Mapping[TopicPartition, tuple[int, str]], group: str) -> None:
+    async def send_offsets(self, positions: Mapping[TopicPartition, tuple[int, str]], member: Membership) -> None:
         """Make a group's positions part of the transaction, once the records are stored: the coordinator takes one addition at a time.
 
         Args:
             positions: Offset and metadata by partition.
-            group: The consumer group.
+            member: The group, and who of it.
+
+        Raises:
+            GroupWentOn: The member is none any more, or of another generation.
+            ProducerFenced: The id has another owner.
+            KafkaError: It is unknown what was stored.
         """
+        group = member.group
         self._begun = True
         if not self._implicit:
             await self._ask_coordinator(lambda: AddOffsetsToTxnRequest(self._id, self._producer_id, self._epoch, group), _own_code)
         topics: dict[str, list[tuple[int, int, str]]] = defaultdict(list)
         for (topic, partition), (offset, metadata) in positions.items():
             topics[topic].append((partition, offset, metadata))
-        kind = requests.commit_offsets if self._implicit else TxnOffsetCommitRequest
         written = list(topics.items())
-        await self._ask(CoordinationType.GROUP, group, lambda: kind(self._id, group, self._producer_id, self._epoch, written), _any_code)
+
+        def request() -> Any:  # noqa: ANN401 (aiokafka ships without types)
+            return requests.commit_offsets(self._id, member, self._producer_id, self._epoch, written, implicit=self._implicit)
+
+        await self._ask(CoordinationType.GROUP, group, request, _any_code)
 
     async def commit(self) -> None:
         """Make everything visible, all or nothing."""
@@ -295,5 +326,7 @@ def _any_code(answer: Any) -> int:  # noqa: ANN401 (as above)
 def _check(code: int) -> None:
     if code in (_OLD_EPOCH, _FENCED):
         raise ProducerFenced
+    if code in _STALE_MEMBER:
+        raise GroupWentOn(f"the coordinator's code {code}")
     if code:
         raise for_code(code)(f"the broker's code {code}")

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pipeline.model.ids import partition_of
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Output, Record, TopicPartition
-from pipeline.ports.broker import Assigned, BrokerError, Fenced, Position, RecordRefused, Revoked, TopicState, Uncertain
+from pipeline.ports.broker import Assigned, BrokerError, Committed, Fenced, Membership, Position, RecordRefused, Revoked, TopicState, Uncertain
 from pipeline.ports.clock import Clock
 from pipeline.runtime.brokers.memory_admin import MemoryAdmin, MemoryCluster
 from pipeline.runtime.brokers.memory_lookup import MemoryLookup
@@ -33,12 +33,13 @@ class MemoryBroker:
         self._pins: dict[tuple[str, str], str] = {}
         self._owners: dict[str, object] = {}
         self._members: dict[str, list[MemoryConsumer]] = defaultdict(list)
+        self._generations: dict[str, int] = defaultdict(int)
         self._rebalancing: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self.written = asyncio.Event()
 
-    def transactions(self, transactional_id: str) -> MemoryTransactions:
-        """Make a transactional producer, not started."""
-        return MemoryTransactions(self, transactional_id)
+    def transactions(self, transactional_id: str, membership: Membership | None = None) -> MemoryTransactions:
+        """Make what commits, not started."""
+        return MemoryTransactions(self, transactional_id, membership)
 
     def consumer(self, group: str) -> MemoryConsumer:
         """Make a group member, not started."""
@@ -205,7 +206,7 @@ class MemoryBroker:
             for each in members:
                 await each.revoke()
             members.append(member)
-            await self._share(members)
+            await self._share(group, members)
 
     async def leave(self, group: str, member: MemoryConsumer) -> None:
         """Take a member out of a group and share its partitions out anew."""
@@ -216,9 +217,14 @@ class MemoryBroker:
             for each in members:
                 await each.revoke()
             members.remove(member)
-            await self._share(members)
+            await self._share(group, members)
 
-    async def _share(self, members: Sequence[MemoryConsumer]) -> None:
+    def generation(self, group: str) -> int:
+        """Give the number of a group's assignment."""
+        return self._generations[group]
+
+    async def _share(self, group: str, members: Sequence[MemoryConsumer]) -> None:
+        self._generations[group] += 1
         if not members:
             return
         shares: list[list[TopicPartition]] = [[] for _ in members]
@@ -237,11 +243,13 @@ class MemoryTransactions:
     Args:
         broker: The cluster.
         transactional_id: Id that fences.
+        membership: What the group fences it by, or None.
     """
 
-    def __init__(self, broker: MemoryBroker, transactional_id: str) -> None:
+    def __init__(self, broker: MemoryBroker, transactional_id: str, membership: Membership | None = None) -> None:
         self._broker = broker
         self._id = transactional_id
+        self._membership = membership
         self._started = False
 
     async def start(self) -> None:
@@ -249,7 +257,7 @@ class MemoryTransactions:
         self._started = True
         self._broker.own(self._id, self)
 
-    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Mapping[TopicPartition, int]:
+    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Committed:
         """Write records and positions at once."""
         if not self._started:
             reason = f"the producer of {self._id} is not started"
@@ -257,9 +265,12 @@ class MemoryTransactions:
         if not self._broker.owned(self._id, self):
             reason = f"another instance has taken over {self._id}"
             raise Fenced(reason)
+        if self._membership is not None and self._broker.generation(self._membership.group) != self._membership.generation:
+            reason = f"group {self._membership.group} has gone on without the member that {self._id} works for"
+            raise Fenced(reason)
         ends = self._broker.append(outputs)
         self._broker.commit(group, positions)
-        return ends
+        return Committed(ends)
 
     async def stop(self) -> None:
         """Take no more; nothing is ever open."""
@@ -300,6 +311,7 @@ class MemoryConsumer:
         self._group = group
         self.topics: list[str] = []
         self._places: dict[TopicPartition, int] = {}
+        self._generation = -1
         self._paused: set[TopicPartition] = set()
         self._assigned: Assigned | None = None
         self._revoked: Revoked | None = None
@@ -318,6 +330,7 @@ class MemoryConsumer:
     async def assign(self, partitions: Sequence[TopicPartition]) -> None:
         """Take partitions, paused."""
         self._places = dict.fromkeys(partitions, 0)
+        self._generation = self._broker.generation(self._group)
         self._paused = set(partitions)
         if self._assigned is not None:
             await self._assigned(partitions)
@@ -362,6 +375,10 @@ class MemoryConsumer:
     def seek(self, partition: TopicPartition, offset: int) -> None:
         """Set the offset that is read next."""
         self._places[partition] = offset
+
+    def membership(self) -> Membership:
+        """Give the membership under which the present partitions were assigned."""
+        return Membership(self._group, self._generation, f"member-{id(self):x}")
 
     async def committed(self, partition: TopicPartition) -> Position | None:
         """Read the group's committed position, or None where there is none."""

@@ -21,9 +21,16 @@ class MemoryReader:
         self._written = written
 
     async def read(
-        self, topic: str, *, start: Mapping[int, int] | None = None, partitions: Collection[int] | None = None, follow: bool = False
+        self,
+        topic: str,
+        *,
+        start: Mapping[int, int] | None = None,
+        partitions: Collection[int] | None = None,
+        follow: bool = False,
+        settled: bool = False,
     ) -> AsyncIterator[Sequence[Record]]:
-        """Read a topic from given offsets to its present end, or for ever; see the port."""
+        """Read a topic from given offsets to its present end, or for ever; see the port. Nothing is ever open here."""
+        del settled
         log = self._log(topic)
         numbers = range(len(log)) if partitions is None else sorted(partitions)
         places = {number: (start or {}).get(number, 0) for number in numbers}

@@ -22,11 +22,11 @@ from pipeline.model import headers as names
 from pipeline.model.ledger import ledger_key, ledger_value
 from pipeline.model.record import Output, Record, TopicPartition
 from pipeline.model.topics import topic_name
-from pipeline.ports.broker import Blocked, Fenced, Position, Transactions, Uncertain
+from pipeline.ports.broker import Blocked, Committed, Fenced, Position, Transactions, Uncertain
 from pipeline.ports.clock import Clock
 from pipeline.ports.metrics import Metrics
 from pipeline.replay.board import TOPIC, reset_record
-from pipeline.runtime.counting import count_transaction
+from pipeline.runtime.counting import count_committed, count_transaction
 from pipeline.runtime.dead_letters import dead_letter
 from pipeline.runtime.expiry import expired_ranges, pass_over
 from pipeline.runtime.inbox import Inbox, InboxClosedError
@@ -67,7 +67,7 @@ class LakeWorker:
         storage: Id of the storage.
         prefix: The workspace's name.
         root: The lake's folder.
-        transactions: Producer of this partition, not started.
+        transactions: What this partition commits with, not started.
         clock: Time.
         metrics: Counts.
         limits: When rows are written.
@@ -302,12 +302,12 @@ class LakeWorker:
             raise Uncertain(f"another writer wrote the range at offset {target.start} of {self._partition}; reading the manifest anew") from error
         self._again.popleft()
         metadata = AGAIN if self._again else STORED
-        await self._transactions.commit(outputs, {self._partition: Position(target.end, metadata)}, self._group)
+        committed = await self._transactions.commit(outputs, {self._partition: Position(target.end, metadata)}, self._group)
         self._done = target.end
         self._live[self._live.index(target)] = complete
         self._first = self._last = None
         await self._end_range()
-        self._count(gathered, last, started)
+        self._count(gathered, committed, last, started)
 
     async def _commit(self) -> None:
         first, last = self._first, self._last
@@ -325,13 +325,13 @@ class LakeWorker:
         except Taken as error:
             await self._yield_to_other(error)
             raise Uncertain(f"another writer added the record at offset {self._end} of {self._partition}; reading the manifest anew") from error
-        await self._transactions.commit(outputs, {self._partition: Position(end, STORED)}, self._group)
+        committed = await self._transactions.commit(outputs, {self._partition: Position(end, STORED)}, self._group)
         if self._sieve is not None:
             await self._sieve.give_turn()
         self._end = self._done = end
         self._live.append(complete)
         self._first = self._last = None
-        self._count(gathered, last, started)
+        self._count(gathered, committed, last, started)
         self._keep_up()
 
     def _write(self, gathered: Gathered, record: ManifestRecord) -> ManifestRecord:
@@ -367,11 +367,11 @@ class LakeWorker:
             destination=self._storage,
         )
 
-    def _count(self, gathered: Gathered, last: Record, started: float) -> None:
+    def _count(self, gathered: Gathered, committed: Committed, last: Record, started: float) -> None:
         count_transaction(self._metrics, self._processor, gathered.tally, last, self._clock.now_ms())
         self._metrics.add("headrace_lake_rows_total", gathered.tally.totals()["passed"], storage=self._storage)
         self._metrics.observe("headrace_lake_commit_seconds", self._clock.monotonic() - started, storage=self._storage)
-        self._metrics.add("headrace_transactions_total", 1, processor=self._processor, outcome="committed")
+        count_committed(self._metrics, self._processor, committed)
 
     def _keep_up(self) -> None:
         """Merge small files beside the work; failing to is no reason to stop, because nothing depends on it."""

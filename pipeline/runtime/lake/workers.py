@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.model.record import TopicPartition
-from pipeline.ports.broker import Broker
+from pipeline.ports.broker import Broker, Membership
 from pipeline.ports.clock import Clock
 from pipeline.ports.metrics import Metrics
 from pipeline.runtime.lake.worker import LakeLimits, LakeWorker
@@ -14,7 +14,7 @@ from pipeline.runtime.lake.worker import LakeLimits, LakeWorker
 
 def lake_workers(
     broker: Broker, *, storage: str, prefix: str, root: Path, clock: Clock, metrics: Metrics, limits: LakeLimits | None = None
-) -> Callable[[TopicPartition], LakeWorker]:
+) -> Callable[[TopicPartition, Membership | None], LakeWorker]:
     """Give the factory of a lake's workers, for a `PartitionHost` of the group `<prefix>.lake.<storage>` over `<prefix>.routed`.
 
     Args:
@@ -31,9 +31,9 @@ def lake_workers(
     """
     doubts: dict[TopicPartition, int] = {}
 
-    def make(partition: TopicPartition) -> LakeWorker:
+    def make(partition: TopicPartition, membership: Membership | None) -> LakeWorker:
         topic = partition.topic.removeprefix(f"{prefix}.")
-        transactions = broker.transactions(f"{prefix}-lake.{storage}-{topic}-{partition.partition}")
+        transactions = broker.transactions(f"{prefix}-lake.{storage}-{topic}-{partition.partition}", membership)
         return LakeWorker(
             partition,
             storage=storage,

@@ -17,7 +17,7 @@ from pipeline.ports.metrics import Metrics
 from pipeline.replay.board import group_of
 from pipeline.replay.jobs import Job
 from pipeline.runtime.breaker import Breaker
-from pipeline.runtime.counting import count_transaction
+from pipeline.runtime.counting import count_committed, count_transaction
 from pipeline.runtime.expiry import expired_ranges, pass_over
 from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.judgement import Judged, Plan, judge
@@ -42,7 +42,7 @@ class ReplayWorker:
         partition: The input partition.
         job: The job.
         prefix: The workspace's name.
-        transactions: Producer of this partition, not started.
+        transactions: What this partition commits with, not started.
         plans: The job's steps by version of the configuration.
         clock: Time.
         metrics: Counts.
@@ -124,9 +124,9 @@ class ReplayWorker:
         end, number, topic = last.offset + 1, self._partition.partition, self._job.input
         value = ledger_value(judged.tally, processor=self._processor, topic=topic, partition=number, start=first, end=end, at_ms=self._clock.now_ms())
         judged.outputs.append(Output(topic_name(self._prefix, "ledger"), ledger_key(self._processor, topic, number), value))
-        await self._transactions.commit(judged.outputs, {self._partition: Position(end)}, self._group)
+        committed = await self._transactions.commit(judged.outputs, {self._partition: Position(end)}, self._group)
         self._place = end
-        self._metrics.add("headrace_transactions_total", 1, processor=METRIC, outcome="committed")
+        count_committed(self._metrics, METRIC, committed)
 
     async def _pace(self, until: float, inbox: Inbox) -> None:
         while (left := until - self._clock.monotonic()) > 0 and not inbox.closed:

@@ -15,7 +15,7 @@ from pipeline.deliver.progress import decode_finished
 from pipeline.destinations.webhook import DESTINATION as WEBHOOK
 from pipeline.model.record import Output, Record, TopicPartition
 from pipeline.model.topics import RETRY_DELAYS
-from pipeline.ports.broker import Position, Uncertain
+from pipeline.ports.broker import Committed, Position, Uncertain
 from pipeline.ports.http import Answer, Request
 from pipeline.runtime.brokers.memory import MemoryBroker, MemoryTransactions
 from pipeline.runtime.clock import SystemClock
@@ -501,7 +501,7 @@ async def test_hand_over_finishes_what_is_under_way() -> None:
 class DoubtfulTransactions(MemoryTransactions):
     """Commits end in doubt."""
 
-    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Mapping[TopicPartition, int]:
+    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Committed:
         """Raise."""
         reason = "no answer"
         raise Uncertain(reason)

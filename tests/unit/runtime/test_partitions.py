@@ -55,7 +55,7 @@ class Bench:
             self.broker,
             group="test.group",
             topics=[TOPIC],
-            make_worker=lambda one: _Worker(self, one),
+            make_worker=lambda one, _membership: _Worker(self, one),
             counts={f"test.{name}": count for name, count in counts.items()},
             inbox_bytes=inbox_bytes,
         )
@@ -388,7 +388,7 @@ async def test_a_worker_that_fails_while_it_closes_ends_the_member() -> None:
         async def close(self) -> None:
             raise error
 
-    host = PartitionHost(bench.broker, group="test.group", topics=[TOPIC], make_worker=lambda one: Worker(bench, one))
+    host = PartitionHost(bench.broker, group="test.group", topics=[TOPIC], make_worker=lambda one, _membership: Worker(bench, one))
     task = asyncio.create_task(host.run())
     await asyncio.wait([task], timeout=60)
     host.stop()

@@ -56,7 +56,10 @@ class Bench:
             reason = f"{self.missing} is not set"
             raise ValueError(reason)
         return PartitionHost(
-            self.broker, group=f"{workspace.name}.{name}", topics=["shop.routed"], make_worker=lambda partition: _Worker(self, name, partition)
+            self.broker,
+            group=f"{workspace.name}.{name}",
+            topics=["shop.routed"],
+            make_worker=lambda partition, _: _Worker(self, name, partition),
         )
 
     def apply(self, *destinations: str, path: str = "./lake") -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.model.outcomes import Outcome
 from pipeline.model.record import Message, Output, Record, TopicPartition
-from pipeline.ports.broker import BrokerError, Fenced, Position, RecordRefused, Uncertain
+from pipeline.ports.broker import BrokerError, Committed, Fenced, Position, RecordRefused, Uncertain
 from pipeline.runtime import step_worker
 from pipeline.runtime.breaker import CRASHES_MOST, BreakerError
 from pipeline.runtime.inbox import Inbox
@@ -62,7 +62,7 @@ class Bench:
         """Fence."""
         self.log.append("fence")
 
-    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Mapping[TopicPartition, int]:
+    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Committed:
         """Note a commit, or fail."""
         assert "test.filter" == group
         if self.failure is not None:
@@ -72,7 +72,7 @@ class Bench:
         self.clock.move(self.clock.now_ms() + self.takes_ms)
         self.log.append("commit")
         self.commits.append((list(outputs), positions[PARTITION]))
-        return {TopicPartition("test.changelog", 2): 10 * len(self.commits)}
+        return Committed({TopicPartition("test.changelog", 2): 10 * len(self.commits)})
 
     async def stop(self) -> None:
         """Stop."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Self
+from types import SimpleNamespace
+from typing import Any, Self
 
 import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaError
-from aiokafka.structs import OffsetAndMetadata
-from aiokafka.structs import TopicPartition as KafkaTopicPartition
 
 from pipeline.model.record import TopicPartition
 from pipeline.ports.broker import BrokerError, Position
@@ -18,7 +16,6 @@ from pipeline.runtime.brokers.kafka_consumer import COMMITTED_ATTEMPTS, KafkaCon
 from tests.unit.runtime.jumping import jumping
 
 PARTITION = TopicPartition("test.raw", 0)
-KEY = KafkaTopicPartition(*PARTITION)
 
 
 class _Admin:
@@ -31,7 +28,7 @@ class _Admin:
         closed: How many were closed.
     """
 
-    answers: deque[Mapping[KafkaTopicPartition, OffsetAndMetadata] | Exception]
+    answers: deque[SimpleNamespace | Exception]
     failures: deque[Exception]
     made = 0
     closed = 0
@@ -48,10 +45,17 @@ class _Admin:
     async def close(self) -> None:
         self.closed += 1
 
-    async def list_consumer_group_offsets(
-        self, group: str, partitions: Sequence[KafkaTopicPartition]
-    ) -> Mapping[KafkaTopicPartition, OffsetAndMetadata]:
-        assert ("test.filter", [KEY]) == (group, partitions)
+    async def find_coordinator(self, group: str) -> int:
+        assert "test.filter" == group
+        return 1
+
+    @property
+    def _client(self) -> Self:
+        return self
+
+    async def send(self, node: int, request: Any) -> Any:  # noqa: ANN401 (aiokafka's)
+        built = request.prepare({9: (0, 9)})
+        assert (1, [("test.raw", [0], {})], True) == (node, built.topics, built.require_stable)
         answer = self.answers.popleft() if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
             raise answer
@@ -72,20 +76,25 @@ def a_consumer() -> KafkaConsumer:
     return KafkaConsumer("127.0.0.1:1", "test.filter", "test", {})
 
 
-def at(offset: int) -> Mapping[KafkaTopicPartition, OffsetAndMetadata]:
-    """Give the answer of a coordinator."""
-    return {KEY: OffsetAndMetadata(offset, "")}
+def at(offset: int, code: int = 0) -> SimpleNamespace:
+    """Give the answer of a coordinator about the partition."""
+    return SimpleNamespace(error_code=0, topics=[("test.raw", [(0, offset, -1, "", code, {})], {})])
+
+
+def refusing(code: int) -> SimpleNamespace:
+    """Give the answer of a coordinator about the whole group."""
+    return SimpleNamespace(error_code=code, topics=[])
 
 
 def test_a_coordinator_that_is_still_loading_is_asked_again(admin: _Admin) -> None:
-    """Its answer names no partition (aiokafka drops the error beside it): taken for a new group, everything would be read again."""
-    admin.answers = deque([{}, {}, at(70)])
+    """Its answer names an error and no partition: taken for a new group, everything would be read again."""
+    admin.answers = deque([refusing(14), refusing(16), refusing(0), at(70)])
     assert Position(70) == _committed(a_consumer())
 
 
 def test_a_coordinator_that_keeps_loading_is_no_new_group(admin: _Admin) -> None:
     """After the last try the position is unknown, not absent."""
-    admin.answers = deque([{}])
+    admin.answers = deque([refusing(0)])
     with pytest.raises(BrokerError, match="does not know"):
         _committed(a_consumer())
 
@@ -102,6 +111,19 @@ def test_an_error_is_tried_again_and_then_doubt(admin: _Admin) -> None:
     assert Position(7) == _committed(a_consumer())
     admin.answers = deque([KafkaError("never")])
     with pytest.raises(BrokerError, match="never"):
+        _committed(a_consumer())
+
+
+def test_a_transaction_that_is_about_to_decide_is_waited_for(admin: _Admin) -> None:
+    """However often the coordinator says so (KIP-447): what it had before may be void in a moment."""
+    admin.answers = deque([*[at(-1, 88)] * (COMMITTED_ATTEMPTS + 3), at(7)])
+    assert Position(7) == _committed(a_consumer())
+
+
+def test_a_transaction_that_never_ends_is_doubt(admin: _Admin) -> None:
+    """After longer than any transaction may last the position is unknown."""
+    admin.answers = deque([at(-1, 88)])
+    with pytest.raises(BrokerError, match="about to decide"):
         _committed(a_consumer())
 
 

@@ -11,12 +11,14 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerFenced
 from aiokafka.protocol.types import CompactArray, CompactString, Int16, TaggedFields
 
 from pipeline.model.record import Output, TopicPartition
+from pipeline.ports.broker import Membership
 from pipeline.runtime.brokers import kafka_transactional_producer
 from pipeline.runtime.brokers.kafka_batches import batches_of
 from pipeline.runtime.brokers.kafka_transaction_requests import transaction_level
 from pipeline.runtime.brokers.kafka_transactional_producer import BatchFailed, TransactionalProducer
 
 PLACE = TopicPartition("test.out", 0)
+MEMBER = Membership("group", 3, "m-1")
 PRODUCE, FEATURES_OF, INIT, ADD_PARTITIONS, ADD_OFFSETS, END, OFFSETS = 0, 18, 22, 24, 25, 26, 28
 FEATURES = CompactArray(("name", CompactString("utf-8")), ("most", Int16), ("least", Int16), ("tags", TaggedFields))
 
@@ -114,7 +116,7 @@ async def write(producer: TransactionalProducer, count: int = 1) -> int:
 async def transact(producer: TransactionalProducer) -> None:
     """Write a record and a position, and commit."""
     await write(producer)
-    await producer.send_offsets({PLACE: (5, "")}, "group")
+    await producer.send_offsets({PLACE: (5, "")}, MEMBER)
     await producer.commit()
 
 

@@ -42,7 +42,8 @@ def write(broker: MemoryBroker, partition: TopicPartition, *ids: str, hour: int 
 async def store(broker: MemoryBroker, root: Path, partition: TopicPartition = LIVE, records: int = 2) -> None:
     """Let a worker store everything that lies in a partition, so many records to a range."""
     limits = LakeLimits(seconds=0, records=records)
-    worker = lake_workers(broker, storage="lake", prefix="shop", root=root, clock=HandClock(0), metrics=MemoryMetrics(), limits=limits)(partition)
+    make = lake_workers(broker, storage="lake", prefix="shop", root=root, clock=HandClock(0), metrics=MemoryMetrics(), limits=limits)
+    worker = make(partition, None)
     log = broker.log(partition.topic)[0]
 
     async def committed() -> Position | None:

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.app.query import lake_files
 from pipeline.model.record import Output, TopicPartition
-from pipeline.ports.broker import Position, Transactions, Uncertain
+from pipeline.ports.broker import Committed, Membership, Position, Transactions, Uncertain
 from pipeline.runtime.brokers.memory import MemoryBroker
 from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.lake.worker import LakeLimits, LakeWorker
@@ -29,8 +29,8 @@ class _Broker(MemoryBroker):
 
     losing = False
 
-    def transactions(self, transactional_id: str) -> Transactions:  # type: ignore[override]  # a narrower type than the port's is not needed
-        inner = super().transactions(transactional_id)
+    def transactions(self, transactional_id: str, membership: Membership | None = None) -> Transactions:  # type: ignore[override]  # a narrower type than the port's is not needed
+        inner = super().transactions(transactional_id, membership)
         if not self.losing:
             return inner
         return _Losing(inner)
@@ -41,7 +41,7 @@ class _Losing:
         self._inner = inner
         self.start, self.stop = inner.start, inner.stop
 
-    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Mapping[TopicPartition, int]:
+    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Committed:
         raise Uncertain("the broker is away")
 
 
@@ -66,7 +66,7 @@ def fill(broker: MemoryBroker, events: int, name: str = "m") -> None:
 def a_factory(broker: MemoryBroker, root: Path) -> Make:
     """Give what a process makes the partition's workers with."""
     make = lake_workers(broker, storage="lake", prefix="shop", root=root, clock=HandClock(0), metrics=MemoryMetrics(), limits=LakeLimits(seconds=0))
-    return lambda: make(PARTITION)
+    return lambda: make(PARTITION, None)
 
 
 async def work(worker: LakeWorker, broker: MemoryBroker, end: int) -> int:
