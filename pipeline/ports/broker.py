@@ -243,6 +243,7 @@ class Producer(Protocol):
             outputs: Records in order.
 
         Raises:
+            RecordRefused: A record of these was refused; others may be stored.
             BrokerError: Some of them may not be stored.
         """
         ...

@@ -305,10 +305,11 @@ class Connection(asyncio.BufferedProtocol):
         try:
             while self._waiting and self._answering is None and self._reads is None:
                 self._answering = self._waiting.popleft()
-                self._connections.handle(self._answering.head, self._answering.body.end(), self)
-        except Exception:  # noqa: BLE001 (whatever it is, nobody else's request shall fail for it)
-            _log.exception("A request failed.")
-            self.respond(answers.refused(refusals.FAILED, None))
+                try:
+                    self._connections.handle(self._answering.head, self._answering.body.end(), self)
+                except Exception:  # noqa: BLE001 (whatever it is, nobody else's request shall fail for it)
+                    _log.exception("A request failed.")
+                    self.respond(answers.refused(refusals.FAILED, None))
         finally:
             self._going_on = False
         if self._paused and self._answering is None and self._reads is None and self._transport is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Final, Protocol
 
 from pipeline.app.collector.checking import Checking
@@ -116,7 +117,7 @@ class Application:
         """
         endpoint = ENDPOINTS.get(head.path)
         if endpoint is None:
-            self._spawn(self._other(head, body, exchange))
+            self._spawn(self._other(head, body, exchange), exchange)
         elif head.method == endpoint.method:
             self._take(_Taking(self._counts, self._clock, endpoint, head, exchange), body)
         elif head.method == "OPTIONS":
@@ -125,10 +126,17 @@ class Application:
             origin = head.headers.get("origin")
             exchange.respond(answers.refused(refusals.METHOD_NOT_ALLOWED, origin, allow=f"{endpoint.method}, OPTIONS"))
 
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+    def _spawn(self, work: Coroutine[None, None, None], exchange: Exchange) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._ended, exchange))
+
+    def _ended(self, exchange: Exchange, task: asyncio.Task[None]) -> None:
+        """Answer a request whose work has failed: the answer is the last thing that such work does, so that there was none yet."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _log.error("A request failed.", exc_info=error)
+            exchange.respond(answers.refused(refusals.FAILED, None))
 
     def _issue(self, headers: RequestHeaders, body: bytes) -> Answer:
         if self._tokens is None:
@@ -154,7 +162,7 @@ class Application:
             turns = collect_in_turns(request, self._keys(), workspace)
             verdict = self._turn(turns, request, workspace) if self._is_in_turn(len(body)) else None
             if verdict is None:
-                self._spawn(self._go_on(taking, turns, request, workspace))
+                self._spawn(self._go_on(taking, turns, request, workspace), taking.exchange)
             else:
                 self._store(taking, verdict, request.ip, workspace)
 
@@ -326,12 +334,12 @@ async def _closed(chunks: AsyncIterator[bytes]) -> None:
 class _Taking:
     """A request at one of the endpoints, from its last byte to its answer."""
 
-    __slots__ = ("_clock", "_counts", "_exchange", "_verdict", "began", "endpoint", "head", "origin")
+    __slots__ = ("_clock", "_counts", "_verdict", "began", "endpoint", "exchange", "head", "origin")
 
     def __init__(self, counts: Counts, clock: Clock, endpoint: Endpoint, head: Head, exchange: Exchange) -> None:
         self._counts = counts
         self._clock = clock
-        self._exchange = exchange
+        self.exchange = exchange
         self._verdict: Accepted | None = None
         self.endpoint = endpoint
         self.head = head
@@ -341,7 +349,7 @@ class _Taking:
     def answer(self, answer: Answer) -> None:
         """Answer, and count it."""
         self._counts.request(self.endpoint.name, answer.status, self._clock.monotonic() - self.began)
-        self._exchange.respond(answer)
+        self.exchange.respond(answer)
 
     def refuse(self, refusal: Refused) -> None:
         """Answer that nothing was taken; a pixel is an image all the same."""

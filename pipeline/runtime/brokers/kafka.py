@@ -10,12 +10,12 @@ from typing import Final
 from aiokafka.errors import KafkaError
 
 from pipeline.model.record import Output
-from pipeline.ports.broker import BrokerError, Membership
+from pipeline.ports.broker import BrokerError, Membership, RecordRefused
 from pipeline.runtime.brokers.kafka_admin import KafkaAdmin, KafkaReader
 from pipeline.runtime.brokers.kafka_batches import RECORDS_MOST, Placement, batches_of, worth_packing
 from pipeline.runtime.brokers.kafka_consumer import KafkaConsumer
 from pipeline.runtime.brokers.kafka_idempotent_producer import IdempotentProducer
-from pipeline.runtime.brokers.kafka_joint_committer import JointCommitter
+from pipeline.runtime.brokers.kafka_joint_committer import _REFUSALS, JointCommitter
 from pipeline.runtime.brokers.kafka_lookup import KafkaLookup
 from pipeline.runtime.brokers.kafka_topics import Pins
 from pipeline.runtime.brokers.kafka_transactions import KafkaTransactions
@@ -104,8 +104,10 @@ class KafkaProducer:
                     await producer.stop()
                     reason = f"cannot connect a producer to {self._bootstrap}: {error or 'no answer'}"
                     raise BrokerError(reason) from error
-                self._producer = producer
-                self._written = 0
+                except BaseException:
+                    await producer.stop()
+                    raise
+                self._producer, self._placement, self._written = producer, Placement(), 0
             return self._producer
 
     async def send(self, outputs: Sequence[Output]) -> None:
@@ -124,7 +126,7 @@ class KafkaProducer:
         except (TimeoutError, KafkaError, OSError) as error:
             await self._discard(producer)
             reason = f"the broker has not stored all records: {error or 'no answer in time'}"
-            raise BrokerError(reason) from error
+            raise (RecordRefused if isinstance(error, _REFUSALS) else BrokerError)(reason) from error
         self._written += len(outputs)
         if self._written > RECORDS_MOST:
             await self._discard(producer)

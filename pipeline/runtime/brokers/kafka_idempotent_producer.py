@@ -45,6 +45,7 @@ class IdempotentProducer:
         self._epoch = -1
         self._sequences: dict[TopicPartition, int] = defaultdict(int)
         self._writing = asyncio.Lock()
+        self._spent = False
 
     async def start(self) -> None:
         """Connect, and get an id.
@@ -84,19 +85,34 @@ class IdempotentProducer:
 
         Raises:
             KafkaError: One of them was refused, or it is unknown what was stored.
+            KafkaConnectionError: A write before it failed, or the producer was stopped.
         """
         async with self._writing:
-            left = list(batches)
-            while left:  # one batch of each partition at a time
-                now: dict[TopicPartition, BatchBuilder] = {}
-                later: list[tuple[TopicPartition, BatchBuilder]] = []
-                for partition, batch in left:
-                    if partition in now:
-                        later.append((partition, batch))
-                    else:
-                        now[partition] = batch
-                await self._store({partition: self._sealed(partition, batch) for partition, batch in now.items()})
-                left = later
+            self._check()
+            try:
+                await self._produce(batches)
+            except BaseException:
+                self._spent = True
+                raise
+
+    async def _produce(self, batches: Sequence[tuple[TopicPartition, BatchBuilder]]) -> None:
+        left = list(batches)
+        while left:  # one batch of each partition at a time
+            now: dict[TopicPartition, BatchBuilder] = {}
+            later: list[tuple[TopicPartition, BatchBuilder]] = []
+            for partition, batch in left:
+                if partition in now:
+                    later.append((partition, batch))
+                else:
+                    now[partition] = batch
+            await self._store({partition: self._sealed(partition, batch) for partition, batch in now.items()})
+            left = later
+
+    def _check(self) -> None:
+        """Raise where it is of no more use: a client that is closed connects no more, and never ends an update of its metadata."""
+        if self._spent:
+            reason = "this producer has failed or was stopped; write again with a new one"
+            raise KafkaConnectionError(reason)
 
     def _sealed(self, partition: TopicPartition, batch: BatchBuilder) -> bytes:
         """Give the bytes of a batch, numbered on from the partition's last one."""
@@ -115,6 +131,7 @@ class IdempotentProducer:
             left = [await writing[0]] if len(writing) == 1 else await asyncio.gather(*writing)
             batches = {**leaderless, **{partition: records for some in left for partition, records in some.items()}}
             if batches:
+                self._check()
                 await self._client.force_metadata_update()
                 await asyncio.sleep(AGAIN_SECONDS)
 
@@ -139,6 +156,7 @@ class IdempotentProducer:
 
     async def stop(self) -> None:
         """Close the connections; never raises."""
+        self._spent = True
         with suppress(TimeoutError, KafkaError, OSError):
             async with asyncio.timeout(STOP_SECONDS):
                 await self._client.close()

@@ -275,3 +275,36 @@ async def test_a_bug_of_ours_is_a_dead_letter(monkeypatch: pytest.MonkeyPatch, c
     (letter,) = producer.stored
     assert (client.wire.statuses, letter.topic, letter.value) == ([200], "shop.dead.ingest", b"body")
     assert "LookupError: bug" in caplog.text
+
+
+async def test_work_that_fails_is_heard_and_answered(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A bug beside the connection ends with a 500 and its traceback in the log, and what waits behind it is answered."""
+
+    async def failing(*_arguments: object) -> None:
+        raise LookupError("bug")
+
+    monkeypatch.setattr(Application, "_delivery", failing)
+    client = Client(Outbox(SteeredProducer(), LeapingClock()))
+    client.send(b"POST /v1/webhook/shop HTTP/1.1\r\ncontent-length: 0\r\n\r\nGET /none HTTP/1.1\r\n\r\n")
+    async with asyncio.timeout(5):
+        while len(client.wire.statuses) < 2:  # noqa: ASYNC110 (a wire tells nobody)
+            await asyncio.sleep(0)
+    assert client.wire.statuses == [500, 404]
+    assert "LookupError: bug" in caplog.text
+
+
+async def test_a_request_that_fails_does_not_hold_up_the_next_ones() -> None:
+    """A bug in the answer to one of several requests at once is a 500 for it alone, and the others are answered in their order."""
+
+    def handle(head: Head, _body: object, exchange: Connection) -> None:
+        if head.path == "/bug":
+            raise LookupError("bug")
+        exchange.respond(Answer(204, (), b""))
+
+    client = Client(Outbox(SteeredProducer(), LeapingClock()))
+    waiting: list[Connection] = []
+    client.connections.handle = lambda _head, _body, exchange: waiting.append(exchange)
+    client.send(b"".join(b"GET /%s HTTP/1.1\r\n\r\n" % path for path in (b"first", b"bug", b"good", b"bug", b"good")))
+    client.connections.handle = handle
+    waiting[0].respond(Answer(204, (), b""))
+    assert client.wire.statuses == [204, 500, 204, 500, 204]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -36,11 +37,22 @@ class Broker:
     async def force_metadata_update(self) -> None:
         """Know no better."""
 
+    async def close(self) -> None:
+        """Give no answer any more, as aiokafka's, whose metadata nobody updates then."""
+        self.codes = [LOST]
+        self.force_metadata_update = asyncio.Event().wait  # type: ignore[assignment,method-assign]
 
-async def written(broker: Broker, partitions: int = 1) -> None:
-    """Write a record to each of some partitions."""
+
+def producer_of(broker: Broker) -> IdempotentProducer:
+    """Make a producer that writes to a broker."""
     producer = IdempotentProducer("localhost:1", "test")
     producer._client = cast("Any", broker)
+    return producer
+
+
+async def written(broker: Broker, partitions: int = 1, producer: IdempotentProducer | None = None) -> None:
+    """Write a record to each of some partitions."""
+    producer = producer or producer_of(broker)
     records = [Output("t", None, b"value")]
     await producer.produce(
         [(TopicPartition("t", number), batch) for number in range(partitions) for batch in batches_of(producer.create_batch, records)]
@@ -75,3 +87,32 @@ async def test_each_leader_gets_one_request() -> None:
     broker = Broker([STORED])
     await written(broker, partitions=5)
     assert sorted((node, [number for number, _ in partitions]) for node, partitions in broker.asked) == [(0, [0, 2, 4]), (1, [1, 3])]
+
+
+@pytest.mark.parametrize("code", [TOO_LARGE, NOT_LEADER])
+async def test_who_waited_behind_a_failure_hears_of_it(code: int) -> None:
+    """After a refusal, or a wait that was given up, what is queued writes nothing: its numbers would leave a gap, and its client is being closed."""
+    broker = Broker([code])
+    producer = producer_of(broker)
+    async with asyncio.timeout(5):
+        first, second = asyncio.create_task(written(broker, producer=producer)), asyncio.create_task(written(broker, producer=producer))
+        while not broker.asked:  # noqa: ASYNC110 (a broker tells nobody)
+            await asyncio.sleep(0)
+        first.cancel()
+        ended = await asyncio.gather(first, second, return_exceptions=True)
+    assert isinstance(ended[0], MessageSizeTooLargeError if code == TOO_LARGE else asyncio.CancelledError)
+    assert isinstance(ended[1], KafkaConnectionError)
+    assert all(asked == broker.asked[0] for asked in broker.asked)
+
+
+async def test_a_stopped_producer_offers_nothing_again() -> None:
+    """Whoever is under way while it is stopped hears of it, and does not wait for metadata that nobody asks for any more."""
+    broker = Broker([NOT_LEADER])
+    producer = producer_of(broker)
+    async with asyncio.timeout(5):
+        writing = asyncio.create_task(written(broker, producer=producer))
+        while not broker.asked:  # noqa: ASYNC110 (a broker tells nobody)
+            await asyncio.sleep(0)
+        await producer.stop()
+        with pytest.raises(KafkaConnectionError):
+            await writing
