@@ -365,11 +365,12 @@ class DeliverWorker:
             if self._unfinished and not self._stopping:
                 await self._wait(self._quiet, self._interval)
             self._changed.clear()
+            stopping = self._stopping  # what ends beside the last commit but one needs one more
             began = self._clock.monotonic()
             await self._commit()
-            if self._stopping:
+            if stopping:
                 return
-            if rest := rest_after(self._clock.monotonic() - began, share=DELIVER_SHARE, most=self._interval / 2):
+            if not self._stopping and (rest := rest_after(self._clock.monotonic() - began, share=DELIVER_SHARE, most=self._interval / 2)):
                 await self._clock.sleep(rest)
 
     async def _commit(self) -> None:

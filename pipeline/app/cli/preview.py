@@ -145,8 +145,9 @@ async def _preview(
 
 def _show(done: Previewed) -> None:
     preview = done.preview
-    noun = "event" if preview.sampled == 1 else "events"
-    say(f"[bold]{preview.sampled}[/] {noun}, a sample of {done.range} records in {done.topic}, with {done.configuration}\n")
+    sampled = "1[/] event" if preview.sampled == 1 else f"{preview.sampled}[/] events"
+    records = "1 record" if done.range == 1 else f"{done.range} records"
+    say(f"[bold]{sampled}, a sample of {records} in {done.topic}, with {done.configuration}\n")
     if not preview.sampled:
         return
     table(

@@ -211,7 +211,7 @@ class KafkaConsumer:
                 admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
                 try:
                     await admin.start()
-                except (KafkaError, OSError):
+                except BaseException:  # a wait that was given up, too
                     await admin.close()
                     raise
                 self._admin = admin

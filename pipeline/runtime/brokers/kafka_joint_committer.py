@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
 from functools import partial
 from typing import Final
@@ -115,20 +115,21 @@ class JointCommitter:
         self._open[transactional_id] = owner
         while any(call.transactional_id == transactional_id for call in self._under_way):
             await self._landed.wait()
-        async with self._starting:
-            self._id = self._id or transactional_id
-            self._fenced = ""
-            try:
-                async with asyncio.timeout(START_SECONDS):
+        self._id = self._id or transactional_id
+        self._fenced = ""
+        producer: TransactionalProducer | None = None
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                async with self._starting:
                     producer = await self._started()
-                    if transactional_id not in self._taken:
-                        await producer.take_over(transactional_id)
-            except _FAILURES as error:
-                if not self._under_way:  # else it is in good use, or finds out by itself
-                    await self._discard()
-                reason = f"cannot take over the transactional id {transactional_id}: {error or 'no answer from the broker'}"
-                raise BrokerError(reason) from error
-            self._taken.add(transactional_id)
+                if transactional_id not in self._taken:  # beside what the others commit: it may wait for long
+                    await producer.take_over(transactional_id)
+        except _FAILURES as error:
+            if self._producer is producer and not self._under_way:  # else it is in good use, or finds out by itself
+                await self._discard()
+            reason = f"cannot take over the transactional id {transactional_id}: {error or 'no answer from the broker'}"
+            raise BrokerError(reason) from error
+        self._taken.add(transactional_id)
 
     def owned(self, transactional_id: str, owner: object) -> bool:
         """Tell whether someone is who opened an id last, and has not closed it."""
@@ -146,11 +147,15 @@ class JointCommitter:
         if self.owned(transactional_id, owner):
             del self._open[transactional_id]
         if not self._open:
-            if self._working is not None:
-                self._working.cancel()
-                await asyncio.wait({self._working})
-            if not self._open:  # nobody has come meanwhile
-                await self._discard()
+            try:
+                if self._working is not None:
+                    self._working.cancel()
+                    await asyncio.wait({self._working})
+            finally:
+                if not self._open:  # nobody has come meanwhile
+                    _fail(self._waiting, Uncertain(f"{self._id} was stopped"))
+                    self._waiting.clear()
+                    await self._discard()
 
     async def _started(self) -> TransactionalProducer:
         if self._producer is None:
@@ -295,7 +300,7 @@ def _told(transactional_id: str, error: BaseException) -> BrokerError:
     return Uncertain(f"unknown outcome of a transaction of {transactional_id}: {type(error).__name__}: {error}")
 
 
-def _fail(calls: Sequence[Call], error: Exception) -> None:
+def _fail(calls: Iterable[Call], error: Exception) -> None:
     """Tell each caller, with an error of its own."""
     for number, call in enumerate(calls):
         if not call.done.done():

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka.client import AIOKafkaClient, CoordinationType
-from aiokafka.errors import IncompatibleBrokerVersion, KafkaError, ProducerFenced, for_code
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError, KafkaError, ProducerFenced, for_code
 from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import (
@@ -87,6 +87,7 @@ class TransactionalProducer:
         self._epoch = -1
         self._sequences: dict[TopicPartition, int] = defaultdict(int)
         self._begun = False
+        self._stopped = False
 
     async def start(self) -> None:
         """Connect, fence whoever else has the id, and end what it left open.
@@ -280,6 +281,7 @@ class TransactionalProducer:
     async def _ask(self, kind: int, key: str, make: Callable[[], Any], code_of: Callable[[Any], int]) -> Any:  # noqa: ANN401 (as above)
         """Ask a coordinator until it has done, or refused, what it is asked: while it is busy with the transaction before, comes up, or moves."""
         while True:
+            self._see_that_it_goes_on()
             coordinator = self._coordinators.get((kind, key))
             if coordinator is None:
                 coordinator = self._coordinators[kind, key] = await self._find(kind, key)
@@ -296,6 +298,7 @@ class TransactionalProducer:
 
     async def _find(self, kind: int, key: str) -> int:
         while True:
+            self._see_that_it_goes_on()
             try:
                 coordinator: int = await self._client.coordinator_lookup(kind, key)
             except KafkaError as error:
@@ -307,8 +310,15 @@ class TransactionalProducer:
             await asyncio.sleep(AGAIN_SECONDS)
             await self._client.force_metadata_update()
 
+    def _see_that_it_goes_on(self) -> None:
+        """Raise once it was stopped: aiokafka's client would connect again, or wait for metadata that nobody asks for any more."""
+        if self._stopped:
+            reason = f"the producer of {self._id} was stopped"
+            raise KafkaConnectionError(reason)
+
     async def stop(self) -> None:
         """Close the connections; never raises. What is open is aborted by the next owner, or by the broker after the timeout."""
+        self._stopped = True
         with suppress(TimeoutError, KafkaError, OSError):
             async with asyncio.timeout(STOP_SECONDS):
                 await self._client.close()

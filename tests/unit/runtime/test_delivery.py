@@ -498,6 +498,51 @@ async def test_hand_over_finishes_what_is_under_way() -> None:
     assert 2 == bench.offset()
 
 
+class SlowTransactions(MemoryTransactions):
+    """The first commit waits until the test lets it go on.
+
+    Attributes:
+        begun: Set once it waits.
+        gate: Lets it go on.
+    """
+
+    def __init__(self, broker: MemoryBroker, transactional_id: str) -> None:
+        super().__init__(broker, transactional_id)
+        self.begun = asyncio.Event()
+        self.gate = asyncio.Event()
+
+    async def commit(self, outputs: Sequence[Output], positions: Mapping[TopicPartition, Position], group: str) -> Committed:
+        """Wait, then commit."""
+        self.begun.set()
+        await self.gate.wait()
+        return await super().commit(outputs, positions, group)
+
+
+async def test_what_ends_beside_the_last_commit_is_committed_too() -> None:
+    """A request that is answered while a commit is under way is not sent again by the next owner, though the partition is handed on meanwhile."""
+    bench = Bench()
+    slow = SlowTransactions(bench.broker, "t")
+    worker = bench.worker(transactions=slow)
+
+    async def committed() -> None:
+        return None
+
+    await worker.open(committed, (0, 2))
+    inbox = Inbox(8_000_000, lambda: None)
+    inbox.put([a_record(0)])
+    working = asyncio.create_task(worker.run(inbox))
+    await asyncio.wait_for(slow.begun.wait(), 5)
+    inbox.put([a_record(1)])
+    await until(lambda: len(bench.sent()) == 2 and not worker.unfinished)
+    inbox.close()
+    await until(lambda: worker._stopping)
+    slow.gate.set()
+    await asyncio.wait_for(working, 5)
+    await worker.close()
+    assert 2 == bench.offset()
+    assert 2 == len(bench.deliveries())
+
+
 class DoubtfulTransactions(MemoryTransactions):
     """Commits end in doubt."""
 

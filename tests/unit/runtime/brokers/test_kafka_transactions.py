@@ -185,6 +185,32 @@ async def test_who_comes_while_a_transaction_is_under_way_goes_in_the_next(broke
     assert ["produce 0 1 2", "offsets 0 1 2 of generation 3", "commit"] == broker.said[3:]
 
 
+async def test_a_partition_that_cannot_be_taken_over_holds_up_no_other(broker: Broker, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its coordinator may be away for long; the others commit meanwhile, with the producer that they have."""
+    (one,) = await opened(1)
+    answers = asyncio.Event()
+
+    async def take_over(self: Producer, transactional_id: str) -> tuple[int, int]:
+        self._broker.say("take", transactional_id)
+        await answers.wait()
+        raise KafkaConnectionError
+
+    monkeypatch.setattr(Producer, "take_over", take_over)
+    opening = asyncio.create_task(KafkaTransactions(one._committer, "t-1").start())
+    while "take t-1" not in broker.said:  # noqa: ASYNC110 (the broker is the test's own)
+        await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        assert [Committed({PLACE: 100})] == await outcomes(commit(one, b"a"))
+    broker.failures["produce"] = [KafkaConnectionError()]
+    assert [Uncertain] == await outcomes(commit(one, b"b"))
+    await one.start()
+    assert [Committed({PLACE: 100})] == await outcomes(commit(one, b"b"))
+    answers.set()
+    with pytest.raises(BrokerError, match="cannot take over the transactional id t-1"):
+        await opening
+    assert ["stop", "init t-0"] == [step for step in broker.said if step in ("stop", "init t-0")]
+
+
 async def test_a_transaction_has_a_bound_in_bytes(broker: Broker, opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who does not fit waits for the one after; who alone is larger goes alone."""
     monkeypatch.setattr(kafka_joint_committer, "JOINT_BYTES", 3)
