@@ -15,7 +15,7 @@ from pipeline.runtime.brokers.kafka_admin import KafkaAdmin, KafkaReader
 from pipeline.runtime.brokers.kafka_batches import RECORDS_MOST, Placement, batches_of, worth_packing
 from pipeline.runtime.brokers.kafka_consumer import KafkaConsumer
 from pipeline.runtime.brokers.kafka_idempotent_producer import IdempotentProducer
-from pipeline.runtime.brokers.kafka_joint_committer import _REFUSALS, JointCommitter
+from pipeline.runtime.brokers.kafka_joint_committer import REFUSALS, JointCommitter
 from pipeline.runtime.brokers.kafka_lookup import KafkaLookup
 from pipeline.runtime.brokers.kafka_topics import Pins
 from pipeline.runtime.brokers.kafka_transactions import KafkaTransactions
@@ -102,7 +102,7 @@ class KafkaProducer:
                         await producer.start()
                 except (TimeoutError, KafkaError, OSError) as error:
                     await producer.stop()
-                    reason = f"cannot connect a producer to {self._bootstrap}: {error or 'no answer'}"
+                    reason = f"cannot connect a producer to {self._bootstrap}: {str(error) or 'no answer'}"
                     raise BrokerError(reason) from error
                 except BaseException:
                     await producer.stop()
@@ -125,8 +125,8 @@ class KafkaProducer:
                 )
         except (TimeoutError, KafkaError, OSError) as error:
             await self._discard(producer)
-            reason = f"the broker has not stored all records: {error or 'no answer in time'}"
-            raise (RecordRefused if isinstance(error, _REFUSALS) else BrokerError)(reason) from error
+            reason = f"the broker has not stored all records: {str(error) or 'no answer in time'}"
+            raise (RecordRefused if isinstance(error, REFUSALS) else BrokerError)(reason) from error
         self._written += len(outputs)
         if self._written > RECORDS_MOST:
             await self._discard(producer)

@@ -40,7 +40,8 @@ DEADLINE_SECONDS: Final = 9.0
 START_SECONDS: Final = 30.0
 JOINT_BYTES: Final = 8 * 1024 * 1024
 """Output above which no further caller goes into a transaction."""
-_REFUSALS = (MessageSizeTooLargeError, CorruptRecordException)
+REFUSALS: Final = (MessageSizeTooLargeError, CorruptRecordException)
+"""What a broker says of a record for what it is."""
 _RIGHTS = (
     TopicAuthorizationFailedError,
     GroupAuthorizationFailedError,
@@ -127,7 +128,7 @@ class JointCommitter:
         except _FAILURES as error:
             if self._producer is producer and not self._under_way:  # else it is in good use, or finds out by itself
                 await self._discard()
-            reason = f"cannot take over the transactional id {transactional_id}: {error or 'no answer from the broker'}"
+            reason = f"cannot take over the transactional id {transactional_id}: {str(error) or 'no answer from the broker'}"
             raise BrokerError(reason) from error
         self._taken.add(transactional_id)
 
@@ -291,7 +292,7 @@ def _told(transactional_id: str, error: BaseException) -> BrokerError:
     if isinstance(error, GroupWentOn):
         return Fenced(f"the group has gone on without the member that writes as {transactional_id}: {error}")
     if isinstance(error, BatchFailed):
-        kind = RecordRefused if isinstance(error.error, _REFUSALS) else Blocked if isinstance(error.error, _RIGHTS) else Uncertain
+        kind = RecordRefused if isinstance(error.error, REFUSALS) else Blocked if isinstance(error.error, _RIGHTS) else Uncertain
         return kind(f"the broker refused what {transactional_id} writes to {error}")
     if isinstance(error, _RIGHTS):
         return Blocked(f"a right of {transactional_id} is missing: {type(error).__name__}: {error}")
