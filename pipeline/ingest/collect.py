@@ -13,6 +13,7 @@ from pipeline.ingest.body import parsed, plain
 from pipeline.ingest.completion import Envelope, Sender, envelope_of
 from pipeline.ingest.dead_letters import dead_letter
 from pipeline.ingest.endpoints import Endpoint
+from pipeline.ingest.items import NotJson, ReadItems, UnreadItems
 from pipeline.ingest.judgement import NOT_AN_OBJECT, Fault
 from pipeline.ingest.oauth import NO_TOKEN, Token
 from pipeline.ingest.origins import origin_allowed
@@ -131,7 +132,7 @@ def collect_in_turns(request: Request, keys: WriteKeys, workspace: Workspace) ->
         event = pixel_event(request.query, endpoint.call, rudderstack=endpoint.name == "rudder_pixel")
         if isinstance(event, Refused):
             return event
-        return (yield from _batch(request, {}, _Read([event[0]], odd=event[1]), keys, workspace, odd=event[1]))
+        return (yield from _batch(request, {}, ReadItems([event[0]], odd=event[1]), keys, workspace, odd=event[1]))
     text = plain(request.body, request.headers.get("content-encoding"))
     if isinstance(text, Refused):
         return text
@@ -157,7 +158,7 @@ def _whole(request: Request, text: bytes, keys: WriteKeys, workspace: Workspace)
     if len(items) > limits.BATCH_EVENTS:
         return refusals.BATCH_TOO_LONG
     value["batch"] = None
-    return (yield from _batch(request, value, _Read(items, odd=odd), keys, workspace, odd=odd))
+    return (yield from _batch(request, value, ReadItems(items, odd=odd), keys, workspace, odd=odd))
 
 
 def _large(request: Request, text: bytes, keys: WriteKeys, workspace: Workspace) -> Turns:
@@ -171,8 +172,8 @@ def _large(request: Request, text: bytes, keys: WriteKeys, workspace: Workspace)
     if isinstance(decoded, Refused):
         return decoded
     try:
-        return (yield from _batch(request, decoded[0], _Unread(parts.items), keys, workspace, odd=decoded[1]))
-    except _NotJson:
+        return (yield from _batch(request, decoded[0], UnreadItems(parts.items), keys, workspace, odd=decoded[1]))
+    except NotJson:
         return refusals.INVALID_JSON
 
 
@@ -247,71 +248,10 @@ def _single(request: Request, item: Any, keys: WriteKeys, workspace: Workspace, 
     return Accepted([record], _size(record), {(source.id, "accepted"): 1}, counted, holder, results)
 
 
-class _Read:
-    """The events of a batch that was read at once.
-
-    Args:
-        items: The events.
-        odd: Whether there may be odd values in them.
-    """
-
-    def __init__(self, items: list[Any], *, odd: bool) -> None:
-        self._items = items
-        self._odd = odd
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    def unsettled(self) -> Iterator[Any]:
-        """Give each event as it is."""
-        return iter(self._items)
-
-    def __iter__(self) -> Iterator[tuple[Any, Settled | None]]:
-        """Give each event, and what was replaced in it where it was odd."""
-        if not self._odd:
-            return zip(self._items, repeat(None))
-        settled = map(odd_json.settle, self._items)
-        return ((one.value, one) for one in settled)
-
-
-class _NotJson(Exception):
-    """An event of a batch is not JSON, and so the whole batch is not."""
-
-
-class _Unread:
-    """The events of a batch that are read one after the other, and kept no longer than that.
-
-    Args:
-        texts: Their texts.
-    """
-
-    def __init__(self, texts: list[bytes]) -> None:
-        self._texts = texts
-
-    def __len__(self) -> int:
-        return len(self._texts)
-
-    def unsettled(self) -> Iterator[Any]:
-        """Read each event."""
-        return (value for value, _ in map(self._one, self._texts))
-
-    def __iter__(self) -> Iterator[tuple[Any, Settled | None]]:
-        """Read each event, and settle it where it is odd."""
-        for value, odd in map(self._one, self._texts):
-            settled = odd_json.settle(value) if odd else None
-            yield (value if settled is None else settled.value), settled
-
-    def _one(self, text: bytes) -> tuple[Any, bool]:
-        decoded = parsed(text)
-        if isinstance(decoded, Refused):
-            raise _NotJson
-        return decoded
-
-
 def _batch(
     request: Request,
     batch: dict[str, Any],
-    items: _Read | _Unread,
+    items: ReadItems | UnreadItems,
     keys: WriteKeys,
     workspace: Workspace,
     *,
@@ -340,7 +280,7 @@ def _batch(
 
 
 def _sources(
-    request: Request, holder: Holder | None, items: _Read | _Unread, keys: WriteKeys, workspace: Workspace
+    request: Request, holder: Holder | None, items: ReadItems | UnreadItems, keys: WriteKeys, workspace: Workspace
 ) -> Generator[None, None, Iterator[Source | Refused] | Refused]:
     """Find the source of each item: the request's own, else each item's, else the query's."""
     if (holder is not None and holder.enabled) or not len(items):

@@ -53,7 +53,7 @@ class Waiting:
         """Whether nobody was told yet."""
         return self._told is not None
 
-    def tell(self, stored: bool) -> None:  # noqa: FBT001 (the one thing that it says)
+    def tell(self, *, stored: bool) -> None:
         """Tell whether the records were stored, unless that has been told before."""
         told, self._told = self._told, None
         if told is not None:
@@ -161,7 +161,7 @@ class Outbox:
     def _landed(self, task: asyncio.Task[None]) -> None:
         for waiting in self._flights.pop(task):
             self.held_bytes -= waiting.size
-            waiting.tell(False)  # no effect on one that was stored  # noqa: FBT003 (as it is declared)
+            waiting.tell(stored=False)  # no effect on one that was stored
         if not task.cancelled() and (error := task.exception()) is not None and not self.crashed.done():
             self.crashed.set_exception(error)
         self._schedule()
@@ -181,7 +181,7 @@ class Outbox:
             return
         self.trouble = ""
         for waiting in flight:
-            waiting.tell(True)  # noqa: FBT003 (as it is declared)
+            waiting.tell(stored=True)
 
     def give_up_on_late(self) -> None:
         """Tell the requests that have waited too long; what is under way for them stays held until its send ends."""
@@ -190,12 +190,12 @@ class Outbox:
             waiting = self._waiting.popleft()
             self._waiting_bytes -= waiting.size
             self.held_bytes -= waiting.size
-            waiting.tell(False)  # noqa: FBT003 (as it is declared)
+            waiting.tell(stored=False)
         for flight in self._flights.values():
             for waiting in flight:
                 if waiting.since <= late and waiting.untold:
                     self.trouble = "the broker does not answer in time"
-                    waiting.tell(False)  # noqa: FBT003 (as it is declared)
+                    waiting.tell(stored=False)
 
     async def look(self) -> None:
         """Ask whether the broker is back, where it was away: who reads the trouble may send no events meanwhile that would show it."""

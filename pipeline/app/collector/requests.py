@@ -187,6 +187,7 @@ class Application:
         self._outbox.held_bytes += size
         try:
             async with self._deciding:
+                await asyncio.sleep(0)  # who finds the lock free would go on in the turn of the one before
                 while (verdict := self._turn(turns, request, workspace)) is None:  # noqa: ASYNC110 (it is the work, not a wait)
                     await asyncio.sleep(0)
         finally:

@@ -93,16 +93,7 @@ class SharedAssertions(Assertions):
         self._swept = 0
 
     def claim(self, mark: bytes, until: int, now: int) -> bool:
-        """Take an assertion, unless one of the workers has.
-
-        Args:
-            mark: Digest of the client's id and the assertion's.
-            until: When it can no longer be taken for one that is alive, seconds since the epoch.
-            now: The time, seconds since the epoch.
-
-        Returns:
-            Whether it was still to be had.
-        """
+        """Take an assertion, unless one of the workers has; see `Assertions.claim`."""
         if now >= self._swept + _SWEEP_SECONDS:
             self._swept = now
             self._sweep(now)

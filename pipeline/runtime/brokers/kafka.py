@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
 from typing import Final
 
 from aiokafka.errors import KafkaError
@@ -12,10 +11,10 @@ from aiokafka.errors import KafkaError
 from pipeline.model.record import Output
 from pipeline.ports.broker import BrokerError, Membership, RecordRefused
 from pipeline.runtime.brokers.kafka_admin import KafkaAdmin, KafkaReader
-from pipeline.runtime.brokers.kafka_batches import RECORDS_MOST, Placement, batches_of, worth_packing
+from pipeline.runtime.brokers.kafka_batches import RECORDS_MOST, REFUSALS, Placement, packed_in_turns
 from pipeline.runtime.brokers.kafka_consumer import KafkaConsumer
 from pipeline.runtime.brokers.kafka_idempotent_producer import IdempotentProducer
-from pipeline.runtime.brokers.kafka_joint_committer import REFUSALS, JointCommitter
+from pipeline.runtime.brokers.kafka_joint_committer import JointCommitter
 from pipeline.runtime.brokers.kafka_lookup import KafkaLookup
 from pipeline.runtime.brokers.kafka_topics import Pins
 from pipeline.runtime.brokers.kafka_transactions import KafkaTransactions
@@ -100,13 +99,12 @@ class KafkaProducer:
                 try:
                     async with asyncio.timeout(SEND_SECONDS):
                         await producer.start()
-                except (TimeoutError, KafkaError, OSError) as error:
+                except BaseException as error:
                     await producer.stop()
+                    if not isinstance(error, (TimeoutError, KafkaError, OSError)):
+                        raise
                     reason = f"cannot connect a producer to {self._bootstrap}: {str(error) or 'no answer'}"
                     raise BrokerError(reason) from error
-                except BaseException:
-                    await producer.stop()
-                    raise
                 self._producer, self._placement, self._written = producer, Placement(), 0
             return self._producer
 
@@ -116,13 +114,7 @@ class KafkaProducer:
         try:
             async with asyncio.timeout(SEND_SECONDS):
                 placed = await self._placement.placed(producer, outputs)
-                await producer.produce(
-                    [
-                        (partition, batch)
-                        for partition, records in placed.items()
-                        for batch in batches_of(partial(producer.create_batch, packed=worth_packing(records)), records)
-                    ]
-                )
+                await producer.produce(await packed_in_turns(producer, placed))
         except (TimeoutError, KafkaError, OSError) as error:
             await self._discard(producer)
             reason = f"the broker has not stored all records: {str(error) or 'no answer in time'}"

@@ -244,7 +244,7 @@ class KafkaConsumer:
             admin, self._admin = self._admin, None
             if admin is not None:
                 await admin.close()
-            reason = f"{self._bootstrap} does not say what {', '.join(sorted(topics))} is now: {error or type(error).__name__}"
+            reason = f"{self._bootstrap} does not say what {', '.join(sorted(topics))} is now: {str(error) or type(error).__name__}"
             raise BrokerError(reason) from error
 
     def pin(self, topic_ids: Mapping[str, str]) -> None:

@@ -21,7 +21,7 @@ from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record.default_records import DefaultRecordBatch
 
 from pipeline.model.record import TopicPartition
-from pipeline.runtime.brokers.kafka_batches import BATCH_BYTES
+from pipeline.runtime.brokers.kafka_batches import BATCH_BYTES, by_topic, rounds_of, sealed_in_turns
 
 REQUEST_MS: Final = 10_000
 AGAIN_SECONDS: Final = 0.1
@@ -90,23 +90,11 @@ class IdempotentProducer:
         async with self._writing:
             self._check()
             try:
-                await self._produce(batches)
+                for one_each in rounds_of(batches):
+                    await self._store(await sealed_in_turns(self._sealed, one_each))
             except BaseException:
                 self._spent = True
                 raise
-
-    async def _produce(self, batches: Sequence[tuple[TopicPartition, BatchBuilder]]) -> None:
-        left = list(batches)
-        while left:  # one batch of each partition at a time
-            now: dict[TopicPartition, BatchBuilder] = {}
-            later: list[tuple[TopicPartition, BatchBuilder]] = []
-            for partition, batch in left:
-                if partition in now:
-                    later.append((partition, batch))
-                else:
-                    now[partition] = batch
-            await self._store({partition: self._sealed(partition, batch) for partition, batch in now.items()})
-            left = later
 
     def _check(self) -> None:
         """Raise where it is of no more use: a client that is closed connects no more, and never ends an update of its metadata."""
@@ -137,11 +125,8 @@ class IdempotentProducer:
 
     async def _write(self, leader: int, batches: Mapping[TopicPartition, bytes]) -> Mapping[TopicPartition, bytes]:
         """Offer batches to their leader, and give those that it has not taken, or of which nothing is known."""
-        topics: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
-        for (topic, partition), records in batches.items():
-            topics[topic].append((partition, records))
         try:
-            answer = await self._client.send(leader, ProduceRequest(None, -1, REQUEST_MS, list(topics.items())))
+            answer = await self._client.send(leader, ProduceRequest(None, -1, REQUEST_MS, by_topic(batches)))
         except (KafkaConnectionError, NodeNotReadyError, RequestTimedOutError):
             return batches
         left: dict[TopicPartition, bytes] = {}

@@ -11,17 +11,14 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
-from functools import partial
 from typing import Final
 
 from aiokafka.errors import (
     BrokerResponseError,
     ClusterAuthorizationFailedError,
-    CorruptRecordException,
     GroupAuthorizationFailedError,
     InvalidTopicError,
     KafkaError,
-    MessageSizeTooLargeError,
     ProducerFenced,
     TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailed,
@@ -29,7 +26,7 @@ from aiokafka.errors import (
 
 from pipeline.model.record import Output, TopicPartition
 from pipeline.ports.broker import Blocked, BrokerError, Committed, Fenced, Membership, Position, RecordRefused, Uncertain
-from pipeline.runtime.brokers.kafka_batches import RECORDS_MOST, Placement, batches_of, worth_packing
+from pipeline.runtime.brokers.kafka_batches import RECORDS_MOST, REFUSALS, Placement, packed_in_turns
 from pipeline.runtime.brokers.kafka_topics import Pins, marked
 from pipeline.runtime.brokers.kafka_transactional_producer import BatchFailed, GroupWentOn, TransactionalProducer
 
@@ -40,8 +37,6 @@ DEADLINE_SECONDS: Final = 9.0
 START_SECONDS: Final = 30.0
 JOINT_BYTES: Final = 8 * 1024 * 1024
 """Output above which no further caller goes into a transaction."""
-REFUSALS: Final = (MessageSizeTooLargeError, CorruptRecordException)
-"""What a broker says of a record for what it is."""
 _RIGHTS = (
     TopicAuthorizationFailedError,
     GroupAuthorizationFailedError,
@@ -254,11 +249,7 @@ class JointCommitter:
         for own in placed:
             for partition, records in own.items():
                 together.setdefault(partition, []).extend(records)
-        batches = [
-            (partition, batch)
-            for partition, records in together.items()
-            for batch in batches_of(partial(producer.create_batch, packed=worth_packing(records)), records)
-        ]
+        batches = await packed_in_turns(producer, together)
         try:
             ends = await producer.produce(batches)
             await self._send_offsets(producer, calls)

@@ -11,7 +11,7 @@ There is no repair in here: after any doubt the producer is thrown away, and a n
 from __future__ import annotations
 
 import asyncio
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -31,7 +31,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from pipeline.model.record import TopicPartition
 from pipeline.ports.broker import Membership
 from pipeline.runtime.brokers import kafka_transaction_requests as requests
-from pipeline.runtime.brokers.kafka_batches import BATCH_BYTES
+from pipeline.runtime.brokers.kafka_batches import BATCH_BYTES, by_topic, rounds_of, sealed_in_turns
 
 IMPLICIT_LEVEL: Final = 2
 """Level of a cluster's transactions from which on the broker adds partitions and group."""
@@ -145,21 +145,16 @@ class TransactionalProducer:
             ProducerFenced: The id has another owner.
             KafkaError: It is unknown what was stored.
         """
-        rounds: list[dict[TopicPartition, BatchBuilder]] = []
-        counts: Counter[TopicPartition] = Counter()
-        for partition, batch in batches:
-            if counts[partition] == len(rounds):
-                rounds.append({})
-            rounds[counts[partition]][partition] = batch
-            counts[partition] += 1
-        for topic in {partition.topic for partition in counts}:
+        rounds = rounds_of(batches)
+        partitions = rounds[0].keys() if rounds else ()
+        for topic in {partition.topic for partition in partitions}:
             await self.partitions_for(topic)
-        if counts and not self._implicit:
-            await self._add_partitions(counts)
+        if partitions and not self._implicit:
+            await self._add_partitions(partitions)
         self._begun = True
         ends: dict[TopicPartition, int] = {}
         for one_each in rounds:
-            stored = await self._store({partition: self._sealed(partition, batch) for partition, batch in one_each.items()})
+            stored = await self._store(await sealed_in_turns(self._sealed, one_each))
             ends |= {partition: offset + one_each[partition].record_count() for partition, offset in stored.items()}
         return ends
 
@@ -200,10 +195,7 @@ class TransactionalProducer:
         return -1 if leader is None else leader
 
     async def _produce(self, leader: int, batches: Mapping[TopicPartition, bytes]) -> list[tuple[TopicPartition, int, int]]:
-        topics: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
-        for (topic, partition), records in batches.items():
-            topics[topic].append((partition, records))
-        written = list(topics.items())
+        written = by_topic(batches)
         request = requests.produce(self._id, REQUEST_MS, written) if self._implicit else ProduceRequest(self._id, -1, REQUEST_MS, written)
         answer = await self._client.send(leader, request)
         return [(TopicPartition(topic, one[0]), one[1], one[2]) for topic, partitions, *_ in answer.topics for one in partitions]

@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.model.record import Output, Record, TopicPartition
 from pipeline.ports.broker import Blocked, BrokerError, Fenced, Position, TopicState, Uncertain
-from pipeline.runtime.brokers.memory import MemoryBroker, MemoryConsumer
+from pipeline.runtime.brokers.memory import MemoryBroker
+from pipeline.runtime.brokers.memory_consumer import MemoryConsumer
 from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.partition_worker import ReadCommitted, start_offset
 from pipeline.runtime.partitions import FENCED_SECONDS, REOPEN_SECONDS, REVOKE_SECONDS, PartitionHost

@@ -119,6 +119,10 @@ class _Builder:
     def close(self) -> None:
         """Close."""
 
+    def record_count(self) -> int:
+        """Count them."""
+        return len(self.values)
+
 
 @pytest.fixture(name="broker")
 async def a_broker(monkeypatch: pytest.MonkeyPatch) -> Broker:
