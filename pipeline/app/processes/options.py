@@ -67,11 +67,11 @@ def call_schemas() -> Mapping[str, Mapping[str, Any]]:
 def prepare_process() -> None:
     """Set logging up for a person to read, and the garbage collector for a process that parses all day.
 
-    Parsed events are dictionaries that die young; the collector's default thresholds would look through all of them again and again. What waits in
-    inboxes and open transactions goes without its help too, and comes to 100,000 objects.
+    Parsed events are dictionaries that die young; the collector's default thresholds would look through all of them again and again. A look through
+    50,000 objects takes 15 ms, in which the loop stands still.
     """
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)-7s %(message)s")
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # what matters of its troubles reaches us as exceptions
     gc.collect()
     gc.freeze()
-    gc.set_threshold(200_000, 50, 100)
+    gc.set_threshold(50_000, 50, 100)
