@@ -23,7 +23,7 @@ from pipeline.model.ledger import Tally, ledger_value
 from pipeline.model.record import Output, Record, TopicPartition
 from pipeline.ports.broker import Committed, Position, Transactions
 from pipeline.runtime import dedup_state, partitions, step_worker
-from pipeline.runtime.brokers import kafka_consumer, kafka_joint_committer
+from pipeline.runtime.brokers import kafka_admin, kafka_consumer, kafka_joint_committer
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.brokers.kafka_batches import batches_of
 from pipeline.runtime.brokers.kafka_joint_committer import Call, JointCommitter
@@ -80,8 +80,13 @@ def outputs_first() -> None:
 
 
 def unfenced() -> None:
-    """Take a random transactional id, no membership, and the client's default timeout, as many guides have it: a stale owner is never fenced."""
+    """Take a random transactional id, no membership, no deadline of a commit, and the client's default timeout, as many guides have it.
+
+    A stale owner is never fenced, and goes on with what it had begun; the next one does not wait for it with its state, which would hide that.
+    """
     long_transaction()
+    _replace(kafka_joint_committer, DEADLINE_SECONDS=60.0)
+    _replace(kafka_admin, settled_ends=kafka_admin.last_stable_ends)
     transactions = KafkaBroker.transactions
     _replace(KafkaBroker, transactions=lambda self, transactional_id, _membership: transactions(self, f"{transactional_id}-{uuid.uuid4().hex}"))
 

@@ -194,7 +194,7 @@ async def _endless_chunks(target: Attacked, megabytes: int) -> str:
     except OSError:
         return "closed"
     finally:
-        writer.close()
+        writer.transport.abort()  # what nobody takes any more would keep it open
 
 
 HEADS = {

@@ -68,11 +68,13 @@ async def balancer(*ports: int) -> AsyncIterator[int]:
                 with suppress(OSError):
                     behind_reader, behind = await asyncio.open_connection("127.0.0.1", ports[turn % len(ports)])
                     ways = [asyncio.create_task(pipe(reader, behind)), asyncio.create_task(pipe(behind_reader, writer))]
-                    await asyncio.wait(ways, timeout=chance.uniform(*CUT_SECONDS), return_when=asyncio.FIRST_COMPLETED)
-                    for way in ways:
-                        way.cancel()
-                    await asyncio.gather(*ways, return_exceptions=True)
-                    behind.close()
+                    try:
+                        await asyncio.wait(ways, timeout=chance.uniform(*CUT_SECONDS), return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        for way in ways:
+                            way.cancel()
+                        await asyncio.gather(*ways, return_exceptions=True)
+                        behind.transport.abort()
                     return
         finally:
             writer.transport.abort()
