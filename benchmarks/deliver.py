@@ -24,8 +24,8 @@ from pipeline.ports.broker import Position
 from pipeline.ports.http import Request
 from pipeline.runtime.brokers.memory import MemoryBroker
 from pipeline.runtime.clock import SystemClock
-from pipeline.runtime.delivery import DeliverWorker
-from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings
+from pipeline.runtime.delivery.lane import DeliveryLane, DeliverySettings
+from pipeline.runtime.delivery.worker import DeliverWorker
 from pipeline.runtime.http.pooled_client import PooledClient
 from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.metrics.prometheus import PrometheusMetrics

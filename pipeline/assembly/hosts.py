@@ -26,9 +26,9 @@ from pipeline.replay.board import group_of
 from pipeline.replay.jobs import Job
 from pipeline.runtime.configuration import Configuration
 from pipeline.runtime.dedup_state import DedupState
-from pipeline.runtime.delivery import DeliverWorker
-from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings
-from pipeline.runtime.delivery_order import HeldTopic
+from pipeline.runtime.delivery.lane import DeliveryLane, DeliverySettings
+from pipeline.runtime.delivery.order import HeldTopic
+from pipeline.runtime.delivery.worker import DeliverWorker
 from pipeline.runtime.inbox import INBOX_BYTES
 from pipeline.runtime.partition_worker import MakeWorker
 from pipeline.runtime.partitions import PartitionHost

@@ -9,7 +9,7 @@ from typing import Any, Final
 from pipeline.app.collector import requests
 from pipeline.ingest import collect, records, write_keys
 from pipeline.ingest.dead_letters import dead_letter
-from pipeline.runtime import delivery
+from pipeline.runtime.delivery import worker
 from tests.faults.broken import _replace
 
 _log = logging.getLogger("pipeline")
@@ -53,7 +53,7 @@ def values_told() -> None:
 
 def answers_kept() -> None:
     """Keep what a tool answers as it is."""
-    _replace(delivery, redacted_answer=lambda body, _masks: body[:1024].decode("utf-8", "replace"))
+    _replace(worker, redacted_answer=lambda body, _masks: body[:1024].decode("utf-8", "replace"))
 
 
 LEAKS: Final[Mapping[str, Callable[[], None]]] = {

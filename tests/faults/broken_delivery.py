@@ -17,11 +17,11 @@ from pipeline.deliver.verdicts import Delivered, Disable, Park, Retry, Verdict, 
 from pipeline.model.outcomes import Dead
 from pipeline.model.record import Record, TopicPartition
 from pipeline.ports.http import Answer, Request
-from pipeline.runtime import delivery, delivery_order, delivery_request, delivery_written
-from pipeline.runtime.delivery import DeliverWorker
-from pipeline.runtime.delivery_entry import Entry
-from pipeline.runtime.delivery_lane import DeliveryLane
-from pipeline.runtime.delivery_order import HeldTopic
+from pipeline.runtime.delivery import order, request, worker, written
+from pipeline.runtime.delivery.entry import Entry
+from pipeline.runtime.delivery.lane import DeliveryLane
+from pipeline.runtime.delivery.order import HeldTopic
+from pipeline.runtime.delivery.worker import DeliverWorker
 from pipeline.runtime.http import connection
 from pipeline.runtime.http.connection import Connection
 from pipeline.runtime.http.pooled_client import PooledClient, Target
@@ -40,7 +40,7 @@ def _replace(owner: object, **parts: Any) -> None:  # noqa: ANN401 (whatever sta
 
 def _judging(change: Callable[[Verdict], Verdict]) -> None:
     """Change what an answer means."""
-    _replace(delivery, classify=lambda *answer: change(classify(*answer)))
+    _replace(worker, classify=lambda *answer: change(classify(*answer)))
 
 
 def given_up() -> None:
@@ -49,12 +49,12 @@ def given_up() -> None:
     def broken(*, failures: int, **rest: Any) -> Later | Dead:  # noqa: ANN401 (the function's own)
         return Dead("retries_exhausted", "too soon") if failures >= TRIES else next_try(failures=failures, **rest)
 
-    _replace(delivery_written, next_try=broken)
+    _replace(written, next_try=broken)
 
 
 def at_once() -> None:
     """Let all that failed together come back together."""
-    _replace(delivery_written, jitter_of=lambda _message_id, _failures: 0.0)
+    _replace(written, jitter_of=lambda _message_id, _failures: 0.0)
 
 
 def retry_after_ignored() -> None:
@@ -73,7 +73,7 @@ def retry_after_believed() -> None:
 
 def no_deadline() -> None:
     """Wait for an answer as long as it takes."""
-    _replace(delivery_request, to_send=lambda item, **rest: to_send(item, **{**rest, "timeout_seconds": 3600.0}))
+    _replace(request, to_send=lambda item, **rest: to_send(item, **{**rest, "timeout_seconds": 3600.0}))
 
 
 def no_limit() -> None:
@@ -122,7 +122,7 @@ def new_ids() -> None:
     def broken(value: bytes) -> Item:
         return read_item(value)._replace(id=uuid.uuid4().hex)
 
-    _replace(delivery, read_item=broken)
+    _replace(worker, read_item=broken)
 
 
 def any_answer_taken() -> None:
@@ -192,7 +192,7 @@ def held_forgotten() -> None:
 
 def endless_chains() -> None:
     """Let one busy key fill the window of its partition."""
-    _replace(delivery_order, CHAIN_MOST=1 << 30)
+    _replace(order, CHAIN_MOST=1 << 30)
 
 
 BROKEN: Final[Mapping[str, Callable[[], None]]] = {

@@ -19,9 +19,9 @@ from pipeline.model.topics import RETRY_DELAYS
 from pipeline.ports.broker import Membership
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.clock import SystemClock
-from pipeline.runtime.delivery import DeliverWorker
-from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings, Patience
-from pipeline.runtime.delivery_order import HeldTopic
+from pipeline.runtime.delivery.lane import DeliveryLane, DeliverySettings, Patience
+from pipeline.runtime.delivery.order import HeldTopic
+from pipeline.runtime.delivery.worker import DeliverWorker
 from pipeline.runtime.http.pooled_client import PooledClient
 from pipeline.runtime.metrics.memory import MemoryMetrics
 from pipeline.runtime.partitions import PartitionHost

@@ -17,8 +17,8 @@ from pipeline.ports.broker import Membership
 from pipeline.ports.http import Answer, Request
 from pipeline.runtime.brokers.kafka import KafkaBroker
 from pipeline.runtime.clock import SystemClock
-from pipeline.runtime.delivery import DeliverWorker
-from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings
+from pipeline.runtime.delivery.lane import DeliveryLane, DeliverySettings
+from pipeline.runtime.delivery.worker import DeliverWorker
 from pipeline.runtime.http.memory import MemoryHttpClient, an_answer
 from pipeline.runtime.metrics.memory import MemoryMetrics
 from pipeline.runtime.partitions import PartitionHost

@@ -12,7 +12,7 @@ from pipeline.deliver.progress import decode_finished
 from pipeline.model.record import Record, TopicPartition
 from pipeline.model.topics import topic_name
 from pipeline.ports.broker import Broker, Position
-from pipeline.runtime.delivery_order import HeldTopic
+from pipeline.runtime.delivery.order import HeldTopic
 from pipeline.runtime.partition_worker import start_offset
 from pipeline.runtime.redrive import Change
 from pipeline.runtime.translated_anew import Renewal

@@ -19,7 +19,8 @@ from pipeline.runtime.expiry import expired_ranges
 from pipeline.runtime.lake.worker import LakeWorker
 from pipeline.runtime.partition_worker import PartitionWorker
 from pipeline.testing import HandClock, MemoryMetrics
-from tests.unit.runtime import test_delivery, test_retry, test_step_worker
+from tests.unit.runtime import test_retry, test_step_worker
+from tests.unit.runtime.delivery import test_worker
 from tests.unit.runtime.jumping import jumping
 
 
@@ -98,7 +99,7 @@ async def test_retry_names_what_is_lost() -> None:
 @jumping
 async def test_deliver_names_what_it_had_not_sent() -> None:
     """Of requests 0 to 4, which are gone, 1 and 3 were sent out of turn: 0, 2 and 4 are lost, and 6 is still known as sent."""
-    bench = test_delivery.Bench()
+    bench = test_worker.Bench()
     metadata = encode_finished(0, [(offset, offset in (1, 3, 6)) for offset in range(7)])
     assert 5 == await opened(bench.worker(), Position(0, metadata), (5, 9))
     assert [(5, 5, [0, 1], 0), (5, 5, [2, 3], 0), (5, 5, [4, 5], 0)] == ledger(bench.broker)

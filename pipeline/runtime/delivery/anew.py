@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Final
 
 from pipeline.ports.metrics import Metrics
-from pipeline.runtime.delivery_entry import Entry
+from pipeline.runtime.delivery.entry import Entry
 from pipeline.runtime.translated_anew import Renewal, Renewed
 
 RENEW_MOST: Final = 250

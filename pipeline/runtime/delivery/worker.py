@@ -22,12 +22,12 @@ from pipeline.ports.clock import Clock
 from pipeline.ports.http import Answer, HttpClient
 from pipeline.ports.metrics import Metrics
 from pipeline.runtime.cadence import DELIVER_SHARE, rest_after
-from pipeline.runtime.delivery_anew import renew
-from pipeline.runtime.delivery_entry import Entry, rank_of
-from pipeline.runtime.delivery_lane import DeliveryLane
-from pipeline.runtime.delivery_order import HeldTopic, KeyOrder
-from pipeline.runtime.delivery_request import request_of
-from pipeline.runtime.delivery_written import DeliveryTopics, Written
+from pipeline.runtime.delivery.anew import renew
+from pipeline.runtime.delivery.entry import Entry, rank_of
+from pipeline.runtime.delivery.lane import DeliveryLane
+from pipeline.runtime.delivery.order import HeldTopic, KeyOrder
+from pipeline.runtime.delivery.request import request_of
+from pipeline.runtime.delivery.written import DeliveryTopics, Written
 from pipeline.runtime.expiry import expired_ranges, pass_over
 from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.partition_worker import ReadCommitted, start_offset

@@ -14,7 +14,7 @@ from pipeline.deliver.verdicts import Disable, Park, Retry, Verdict
 from pipeline.destinations.declaration import DestinationType
 from pipeline.ports.clock import Clock
 from pipeline.ports.metrics import Metrics
-from pipeline.runtime.delivery_entry import REPLAY, Entry, Member
+from pipeline.runtime.delivery.entry import REPLAY, Entry, Member
 from pipeline.runtime.translated_anew import Renewal
 
 _log = logging.getLogger(__name__)

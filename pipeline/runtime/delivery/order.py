@@ -12,7 +12,7 @@ from pipeline.model import headers as names
 from pipeline.model.headers import number_in
 from pipeline.model.record import Record, TopicPartition
 from pipeline.ports.broker import Broker
-from pipeline.runtime.delivery_entry import Entry, Member
+from pipeline.runtime.delivery.entry import Entry, Member
 
 
 class Chain:

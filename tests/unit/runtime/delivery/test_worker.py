@@ -19,9 +19,9 @@ from pipeline.ports.broker import Committed, Position, Uncertain
 from pipeline.ports.http import Answer, Request
 from pipeline.runtime.brokers.memory import MemoryBroker, MemoryTransactions
 from pipeline.runtime.clock import SystemClock
-from pipeline.runtime.delivery import OPEN_BYTES, OPEN_MOST, DeliverWorker
-from pipeline.runtime.delivery_entry import REPLAY, Entry, rank_of
-from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings, Patience, TokenBucket
+from pipeline.runtime.delivery.entry import REPLAY, Entry, rank_of
+from pipeline.runtime.delivery.lane import DeliveryLane, DeliverySettings, Patience, TokenBucket
+from pipeline.runtime.delivery.worker import OPEN_BYTES, OPEN_MOST, DeliverWorker
 from pipeline.runtime.http.memory import MemoryHttpClient, an_answer
 from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.metrics.memory import MemoryMetrics

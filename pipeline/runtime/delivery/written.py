@@ -22,7 +22,7 @@ from pipeline.ports.http import Answer
 from pipeline.ports.metrics import Metrics
 from pipeline.runtime.counting import count_committed, count_transaction
 from pipeline.runtime.dead_letters import dead_letter
-from pipeline.runtime.delivery_entry import Entry
+from pipeline.runtime.delivery.entry import Entry
 
 
 class DeliveryTopics(NamedTuple):

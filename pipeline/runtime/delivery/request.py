@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pipeline.deliver.sending import Item, MissingSecret, to_send
 from pipeline.ports.http import Request
-from pipeline.runtime.delivery_lane import DeliverySettings
+from pipeline.runtime.delivery.lane import DeliverySettings
 
 
 def request_of(item: Item, settings: DeliverySettings, now_ms: int) -> Request | None:

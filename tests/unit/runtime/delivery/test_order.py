@@ -20,9 +20,9 @@ from pipeline.ports.broker import Position
 from pipeline.ports.http import Answer, Request
 from pipeline.runtime.brokers.memory import MemoryBroker
 from pipeline.runtime.clock import SystemClock
-from pipeline.runtime.delivery import OPEN_MOST, DeliverWorker
-from pipeline.runtime.delivery_lane import DeliveryLane, DeliverySettings
-from pipeline.runtime.delivery_order import HeldTopic
+from pipeline.runtime.delivery.lane import DeliveryLane, DeliverySettings
+from pipeline.runtime.delivery.order import HeldTopic
+from pipeline.runtime.delivery.worker import OPEN_MOST, DeliverWorker
 from pipeline.runtime.http.memory import MemoryHttpClient, an_answer
 from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.metrics.memory import MemoryMetrics
@@ -217,7 +217,7 @@ async def test_without_order_by_user_a_busy_key_waits_no_longer() -> None:
 
 async def test_a_full_partition_takes_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     """When as many wait as may, the partition waits: order goes before flow, and nothing is given up."""
-    monkeypatch.setattr("pipeline.runtime.delivery_order.HELD_MOST", 50)
+    monkeypatch.setattr("pipeline.runtime.delivery.order.HELD_MOST", 50)
     tool = Tool({0: [500] * 1000})
     bench = Bench(tool, time_scale=0.001)
     records = [a_record(number, "ada") for number in range(300)]
