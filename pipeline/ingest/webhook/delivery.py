@@ -140,7 +140,7 @@ def map_anew(letter: Delivery, hook: Hook, workspace: Workspace) -> list[Output]
     if source is None or not source.enabled:
         return f"the source {hook.source} is {'disabled' if source else 'declared no more'}"
     made = _proved(letter, hook, source, workspace)
-    return made.outputs if isinstance(made, Accepted) else f"no event can be made of it still: {made.message}"
+    return made.outputs if isinstance(made, Accepted) else f"no event can be made of it still: {made.message.removesuffix('.')}"
 
 
 def kept_headers(text: bytes) -> dict[str, str] | None:

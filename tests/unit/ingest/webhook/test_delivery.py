@@ -103,7 +103,8 @@ def test_what_lay_in_dead_letters_is_mapped_anew() -> None:
     accepted = delivered(gzip.compress(b'{"a":1}'), headers, mappings=wrong)
     (event,) = mapped_anew(accepted, mappings=right)
     assert ("track", "Sold", "d-1") == (event["type"], event["event"], event["messageId"])
-    assert "no event can be made of it still: " in mapped_anew(accepted, mappings=wrong)
+    why = "no event can be made of it still: `type` is none of identify, track, page, screen, group, alias"
+    assert why == mapped_anew(accepted, mappings=wrong)
     assert "the source forms is disabled" == mapped_anew(accepted, mappings=right, enabled=False)
 
 
