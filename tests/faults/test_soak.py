@@ -64,7 +64,8 @@ async def test_a_soak_loses_nothing_and_grows_in_nothing(tmp_path: Path, row: Ro
 async def _look(
     run: WholeRun, memory: defaultdict[tuple[str, int], list[tuple[float, float]]], files: defaultdict[tuple[str, int], list[tuple[float, float]]]
 ) -> None:
-    """Note memory and open files of each process again and again."""
+    """Note memory and open files of each process again and again, and say once a minute how far it is."""
+    began = said = time.monotonic()
     while True:
         for process in run.processes.values():
             try:
@@ -73,4 +74,9 @@ async def _look(
                 files[process["name"], process["pid"]].append((time.monotonic(), one.num_fds()))
             except psutil.Error:
                 continue
+        if time.monotonic() - said >= 60:
+            said = time.monotonic()
+            alive = {process["pid"] for process in run.processes.values()}
+            megabytes = sum(points[-1][1] for (_, pid), points in memory.items() if pid in alive)
+            print(f"{(said - began) / 60:.0f} of {MINUTES:g} minutes; {len(alive)} processes hold {megabytes:.0f} MB", flush=True)
         await asyncio.sleep(LOOK_SECONDS)
