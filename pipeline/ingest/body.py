@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pipeline.ingest import refusals
 from pipeline.ingest.refusals import Refused
@@ -75,3 +75,42 @@ def parsed(text: bytes) -> tuple[Any, bool] | Refused:
         return json_text.decode_marked(text)
     except (ValueError, RecursionError):  # some texts are nested deeper than Python can follow
         return refusals.INVALID_JSON
+
+
+class ParsedBatch(NamedTuple):
+    """A batch's body, parsed.
+
+    Attributes:
+        value: The value.
+        odd: Whether it is odd (`pipeline.model.json_text.decode_marked`).
+        texts: Its events as compact JSON; None where they were not written.
+    """
+
+    value: Any
+    odd: bool
+    texts: list[bytes] | None
+
+
+def parsed_batch(text: bytes) -> ParsedBatch | Refused:
+    """Parse the body of a batch; the look for doubled keys writes each event, as its record will have it, and that is kept.
+
+    Args:
+        text: The plain body.
+
+    Returns:
+        The batch, or the refusal.
+    """
+    kept: list[bytes] | None = None
+
+    def write(value: Any) -> bytes:  # noqa: ANN401 (JSON)
+        nonlocal kept
+        if value.__class__ is not dict or value.get("batch").__class__ is not list:
+            return json_text.encode(value)
+        written, kept = json_text.encode_apart(value, "batch")
+        return written
+
+    try:
+        value, odd = json_text.decode_marked(text, write)
+    except (ValueError, RecursionError):  # as above
+        return refusals.INVALID_JSON
+    return ParsedBatch(value, odd, None if odd else kept)

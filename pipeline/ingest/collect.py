@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from pipeline.ingest import credentials, refusals
 from pipeline.ingest.answers import Result
-from pipeline.ingest.body import parsed, plain
+from pipeline.ingest.body import parsed, parsed_batch, plain
 from pipeline.ingest.completion import Envelope, Sender, envelope_of
 from pipeline.ingest.dead_letters import dead_letter
 from pipeline.ingest.endpoints import Endpoint
@@ -146,19 +146,20 @@ def collect_in_turns(request: Request, keys: WriteKeys, workspace: Workspace) ->
 
 def _whole(request: Request, text: bytes, keys: WriteKeys, workspace: Workspace) -> Turns:
     """Decide about a body that is read at once."""
-    decoded = parsed(text)
-    if isinstance(decoded, Refused):
-        return decoded
-    value, odd = decoded
     if request.endpoint.takes != "batch":
-        return _single(request, value, keys, workspace, odd=odd)
+        decoded = parsed(text)
+        return decoded if isinstance(decoded, Refused) else _single(request, decoded[0], keys, workspace, odd=decoded[1])
+    batch = parsed_batch(text)
+    if isinstance(batch, Refused):
+        return batch
+    value, odd, texts = batch
     items = value.get("batch") if isinstance(value, dict) else None
     if items.__class__ is not list:
         return refusals.NOT_A_BATCH
     if len(items) > limits.BATCH_EVENTS:
         return refusals.BATCH_TOO_LONG
     value["batch"] = None
-    return (yield from _batch(request, value, ReadItems(items, odd=odd), keys, workspace, odd=odd))
+    return (yield from _batch(request, value, ReadItems(items, odd=odd, texts=texts), keys, workspace, odd=odd))
 
 
 def _large(request: Request, text: bytes, keys: WriteKeys, workspace: Workspace) -> Turns:
@@ -269,8 +270,9 @@ def _batch(
     envelope = envelope_of(batch, request.headers.get("sentat"))
     gathered = _Gathered(request, _maker(request, envelope, workspace, shared.places if shared is not None else ()))
     turn = 0
-    for index, ((item, settled), source) in enumerate(zip(items, found, strict=False)):
-        gathered.add(item, index, source, settled)
+    for index, ((item, settled, text), source) in enumerate(zip(items, found, strict=False)):
+        if text is None or not gathered.add_as_written(item, text, source):
+            gathered.add(item, index, source, settled)
         if gathered.size - turn > _TURN_BYTES:
             turn = gathered.size
             yield
@@ -314,9 +316,7 @@ class _Gathered:
     def add(self, item: Any, index: int, source: Source | Refused, replaced: Settled | None = None) -> None:  # noqa: ANN401 (JSON)
         """Add an item as its record for `raw`, or as its dead letter."""
         source_id = source.source if isinstance(source, Refused) else source.id
-        origin = self._origins.get(source_id)
-        if origin is None:
-            origin = self._origins[source_id] = self._maker.origin(source_id)
+        origin = self._origin(source_id)
         if item.__class__ is dict:
             item.pop("writeKey", None)
         made: Output | Fault
@@ -331,13 +331,32 @@ class _Gathered:
         if isinstance(made, Fault):
             fault, outcome = made, (source_id, "dead")
             made = self._maker.letter(item, fault, origin)
-        self.outputs.append(made)
-        self.size += len(made.key or b"") + len(made.value or b"")
-        self.counts[outcome] = self.counts.get(outcome, 0) + 1
+        self._keep(made, outcome)
         if replaced is not None:
             self.count_replaced(source_id, replaced)
         if self.results is not None:
             self.results.append(Result(_message_id(made, item), fault))
+
+    def add_as_written(self, item: Any, text: bytes, source: Source | Refused) -> bool:  # noqa: ANN401 (JSON)
+        """Add an event whose text is that of its record; False where it is not."""
+        if item.__class__ is not dict or isinstance(source, Refused) or self.results is not None:
+            return False
+        made = self._maker.record_as_written(item, text, source, self._origin(source.id))
+        if made is None:
+            return False
+        self._keep(made, (source.id, "accepted"))
+        return True
+
+    def _origin(self, source_id: str) -> Origin:
+        origin = self._origins.get(source_id)
+        if origin is None:
+            origin = self._origins[source_id] = self._maker.origin(source_id)
+        return origin
+
+    def _keep(self, made: Output, outcome: tuple[str, str]) -> None:
+        self.outputs.append(made)
+        self.size += len(made.key or b"") + len(made.value or b"")
+        self.counts[outcome] = self.counts.get(outcome, 0) + 1
 
     def count_replaced(self, source_id: str, replaced: Settled) -> None:
         """Count what was replaced."""

@@ -18,11 +18,13 @@ class ReadItems:
     Args:
         items: The events.
         odd: Whether there may be odd values in them.
+        texts: The events as compact JSON, where that was written.
     """
 
-    def __init__(self, items: list[Any], *, odd: bool) -> None:
+    def __init__(self, items: list[Any], *, odd: bool, texts: list[bytes] | None = None) -> None:
         self._items = items
         self._odd = odd
+        self._texts = texts
 
     def __len__(self) -> int:
         """Count them."""
@@ -32,12 +34,12 @@ class ReadItems:
         """Give each event as it is."""
         return iter(self._items)
 
-    def __iter__(self) -> Iterator[tuple[Any, Settled | None]]:
-        """Give each event, and what was replaced in it where it was odd."""
+    def __iter__(self) -> Iterator[tuple[Any, Settled | None, bytes | None]]:
+        """Give each event, what was replaced in it where it was odd, and its text where that is at hand."""
         if not self._odd:
-            return zip(self._items, repeat(None))
+            return zip(self._items, repeat(None), repeat(None) if self._texts is None else self._texts, strict=False)
         settled = map(odd_json.settle, self._items)
-        return ((one.value, one) for one in settled)
+        return ((one.value, one, None) for one in settled)
 
 
 class NotJson(Exception):
@@ -62,11 +64,11 @@ class UnreadItems:
         """Read each event."""
         return (value for value, _ in map(self._one, self._texts))
 
-    def __iter__(self) -> Iterator[tuple[Any, Settled | None]]:
-        """Read each event, and settle it where it is odd."""
+    def __iter__(self) -> Iterator[tuple[Any, Settled | None, bytes | None]]:
+        """Read each event, and settle it where it is odd; what it is as compact JSON is not at hand."""
         for value, odd in map(self._one, self._texts):
             settled = odd_json.settle(value) if odd else None
-            yield (value if settled is None else settled.value), settled
+            yield (value if settled is None else settled.value), settled, None
 
     def _one(self, text: bytes) -> tuple[Any, bool]:
         decoded = parsed(text)

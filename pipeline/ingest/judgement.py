@@ -79,13 +79,26 @@ def excess_of(item: dict[str, Any], body: dict[str, Any], value: bytes, source: 
         What is wrong, or None.
     """
     size = len(value)
-    most = min(source.event_bytes, limits.EVENT_BYTES_MOST)
+    most = bytes_most(source)
     if size > most and (size > limits.MERGED_TIMES * most or len(json_text.encode(item)) > most):
         return Fault("event_too_large", f"The event has more than {most} bytes as compact JSON.")
+    return _nesting_fault(body) if may_be_nested(value) else None
+
+
+def bytes_most(source: Source) -> int:
+    """Say how large an event of a source may be, as compact JSON."""
+    return min(source.event_bytes, limits.EVENT_BYTES_MOST)
+
+
+def may_be_nested(value: bytes) -> bool:
+    """Say whether an event may be nested too deeply, or have too many keys.
+
+    Args:
+        value: It as compact JSON.
+    """
+    size = len(value)
     # What is left without them tells how many brackets there are three times as fast as counting them does.
-    if 2 * size - len(value.replace(b"{", b"")) - len(value.replace(b"[", b"")) > limits.DEPTH or size > _KEY_BYTES * limits.KEYS:
-        return _nesting_fault(body)
-    return None
+    return 2 * size - len(value.replace(b"{", b"")) - len(value.replace(b"[", b"")) > limits.DEPTH or size > _KEY_BYTES * limits.KEYS
 
 
 def _nesting_fault(body: dict[str, Any]) -> Fault | None:

@@ -37,7 +37,16 @@ class Parts(NamedTuple):
 
 def many_values(text: bytes) -> bool:
     """Say whether a text may have more values than are read at once."""
-    return len(text) > VALUES_MOST and _values_most(text) > VALUES_MOST
+    return len(text) > VALUES_MOST and _values_most_at_sight(text) > VALUES_MOST and _values_most(text) > VALUES_MOST
+
+
+def _values_most_at_sight(text: bytes) -> int:
+    """Count no fewer values than a text has, in half the time: each but the first has a comma before it, or the bracket that it is the first in.
+
+    The commas count twice, so that an object is held to as many members as by the other count. Brackets are few, and a text without them is made
+    faster than they are counted.
+    """
+    return 1 + 2 * text.count(b",") + 2 * len(text) - len(text.replace(b"[", b"")) - len(text.replace(b"{", b""))
 
 
 def _values_most(text: bytes) -> int:

@@ -70,11 +70,12 @@ def _read_nothing(_text: bytes) -> None:
     return None
 
 
-def decode_marked(text: bytes) -> tuple[Any, bool]:
+def decode_marked(text: bytes, write: Callable[[Any], bytes] | None = None) -> tuple[Any, bool]:
     """Parse JSON text so that nothing in it is lost in silence, doubled keys included.
 
     Args:
         text: UTF-8 JSON, perhaps with a byte order mark (RFC 8259 §8.1).
+        write: What writes the value again to see whether a key is lost; `encode` unless given. Not called where the value is odd anyway.
 
     Returns:
         The value, and whether it is odd: then it, or each part of it that is used, has to go through `odd_json.settle`.
@@ -88,23 +89,43 @@ def decode_marked(text: bytes) -> tuple[Any, bool]:
         return orjson.loads(text), False  # reads 1,024 levels; whoever asked refuses it for its depth, whatever its numbers have become
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return odd_json.read(text.removeprefix(_BYTE_ORDER_MARK)), True
-    if _lost_a_key(text, value):
+    if _lost_a_key(text, value, write or encode):
         return odd_json.read(text), True
     return value, False
 
 
-def _lost_a_key(text: bytes, value: Any) -> bool:  # noqa: ANN401 (any JSON value)
+def _lost_a_key(text: bytes, value: Any, write: Callable[[Any], bytes]) -> bool:  # noqa: ANN401 (any JSON value)
     """Say whether a key may stand twice in a text: then its value, written again, has fewer colons.
 
     One stands behind each key, and those in texts are written as they are; only an escaped one could make up for one that is lost.
     """
     try:
-        written = encode(value)
+        written = write(value)
     except ValueError:  # nested too deeply to write, and refused for that
         return False
     if written == text:  # as browsers write it
         return False
     return text.count(b":") != written.count(b":") or (b"\\" in text and (b"\\u003a" in text or b"\\u003A" in text))
+
+
+def encode_apart(value: dict[str, Any], name: str) -> tuple[bytes, list[bytes]]:
+    """Write an object as `encode` does, and keep the text of each element of one of its arrays, so that it need not be written again.
+
+    Args:
+        value: The object.
+        name: Name of the member that is an array.
+
+    Returns:
+        The text of the whole, and those of the elements.
+
+    Raises:
+        ValueError: The value is nested too deeply to write.
+    """
+    texts = [encode(element) for element in value[name]]
+    try:
+        return orjson.dumps({**value, name: orjson.Fragment(b"[" + b",".join(texts) + b"]")}), texts
+    except TypeError:
+        return _encode_exactly(value), texts
 
 
 def encode(value: Any) -> bytes:  # noqa: ANN401 (any JSON value)

@@ -130,10 +130,10 @@ def test_no_turn_does_more_than_a_piece_of_the_work(name: str, monkeypatch: pyte
         take(self, mark)
 
     def counted(decode: Any) -> Any:  # noqa: ANN401 (as what it wraps)
-        def decoding(one: bytes) -> Any:  # noqa: ANN401 (as above)
+        def decoding(one: bytes, *rest: Any) -> Any:  # noqa: ANN401 (as above)
             nonlocal values
             values += slices._values_most(one)
-            return decode(one)
+            return decode(one, *rest)
 
         return decoding
 
