@@ -77,13 +77,13 @@ def parsed(text: bytes) -> tuple[Any, bool] | Refused:
         return refusals.INVALID_JSON
 
 
-class ParsedBatch(NamedTuple):
-    """A batch's body, parsed.
+class Parsed(NamedTuple):
+    """A body, parsed, and its events written again.
 
     Attributes:
         value: The value.
         odd: Whether it is odd (`pipeline.model.json_text.decode_marked`).
-        texts: Its events as compact JSON; None where they were not written.
+        texts: Its events as compact JSON, the one or those of the batch; None where they were not written.
     """
 
     value: Any
@@ -91,19 +91,23 @@ class ParsedBatch(NamedTuple):
     texts: list[bytes] | None
 
 
-def parsed_batch(text: bytes) -> ParsedBatch | Refused:
-    """Parse the body of a batch; the look for doubled keys writes each event, as its record will have it, and that is kept.
+def parsed_whole(text: bytes, *, batch: bool) -> Parsed | Refused:
+    """Parse the body of a request; the look for doubled keys writes each event, as its record will have it, and that is kept.
 
     Args:
         text: The plain body.
+        batch: Whether its events are those under `batch`; else it is one.
 
     Returns:
-        The batch, or the refusal.
+        What is in it, or the refusal.
     """
     kept: list[bytes] | None = None
 
     def write(value: Any) -> bytes:  # noqa: ANN401 (JSON)
         nonlocal kept
+        if not batch:
+            kept = [json_text.encode(value)]
+            return kept[0]
         if value.__class__ is not dict or value.get("batch").__class__ is not list:
             return json_text.encode(value)
         written, kept = json_text.encode_apart(value, "batch")
@@ -113,4 +117,4 @@ def parsed_batch(text: bytes) -> ParsedBatch | Refused:
         value, odd = json_text.decode_marked(text, write)
     except (ValueError, RecursionError):  # as above
         return refusals.INVALID_JSON
-    return ParsedBatch(value, odd, None if odd else kept)
+    return Parsed(value, odd, None if odd else kept)

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from pipeline.ingest import credentials, refusals
 from pipeline.ingest.answers import Result
-from pipeline.ingest.body import parsed, parsed_batch, plain
+from pipeline.ingest.body import parsed, parsed_whole, plain
 from pipeline.ingest.completion import Envelope, Sender, envelope_of
 from pipeline.ingest.dead_letters import dead_letter
 from pipeline.ingest.endpoints import Endpoint
@@ -146,13 +146,13 @@ def collect_in_turns(request: Request, keys: WriteKeys, workspace: Workspace) ->
 
 def _whole(request: Request, text: bytes, keys: WriteKeys, workspace: Workspace) -> Turns:
     """Decide about a body that is read at once."""
-    if request.endpoint.takes != "batch":
-        decoded = parsed(text)
-        return decoded if isinstance(decoded, Refused) else _single(request, decoded[0], keys, workspace, odd=decoded[1])
-    batch = parsed_batch(text)
-    if isinstance(batch, Refused):
-        return batch
-    value, odd, texts = batch
+    batch = request.endpoint.takes == "batch"
+    decoded = parsed_whole(text, batch=batch)
+    if isinstance(decoded, Refused):
+        return decoded
+    value, odd, texts = decoded
+    if not batch:
+        return _single(request, value, keys, workspace, odd=odd, text=texts[0] if texts else None)
     items = value.get("batch") if isinstance(value, dict) else None
     if items.__class__ is not list:
         return refusals.NOT_A_BATCH
@@ -226,12 +226,22 @@ def _header_holder(request: Request, keys: WriteKeys) -> Holder | None:
     return first(holder, keys.of(request.headers.get("x-write-key")))
 
 
-def _single(request: Request, item: Any, keys: WriteKeys, workspace: Workspace, *, odd: bool) -> Accepted | Refused:  # noqa: ANN401 (JSON)
+def _single(
+    request: Request,
+    item: Any,  # noqa: ANN401 (JSON)
+    keys: WriteKeys,
+    workspace: Workspace,
+    *,
+    odd: bool,
+    text: bytes | None,
+) -> Accepted | Refused:
     if not isinstance(item, dict):
         return refusals.NOT_AN_OBJECT
     replaced = odd_json.settle(item) if odd else None
     if replaced is not None:
         item = replaced.value
+    if "writeKey" in item:
+        text = None
     named = item.pop("writeKey", None)
     holder = _header_holder(request, keys)
     if holder is None or not holder.enabled:
@@ -241,7 +251,13 @@ def _single(request: Request, item: Any, keys: WriteKeys, workspace: Workspace, 
         return source
     sent_at = request.headers.get("sentat")
     maker = _maker(request, Envelope(sent_at=sent_at) if sent_at else _NO_ENVELOPE, workspace)
-    record = maker.record(item, 0, source, maker.origin(source.id), replaced.places if replaced is not None else ())
+    origin = maker.origin(source.id)
+    ending = maker.ending() if text is not None else None
+    record: Output | Fault | None = None
+    if text is not None and ending is not None:
+        record = maker.record_as_written(item, text, ending, source, origin)
+    if record is None:
+        record = maker.record(item, 0, source, origin, replaced.places if replaced is not None else ())
     if isinstance(record, Fault):
         return Refused(400, record.reason, record.message, source=source.id)
     counted = {(source.id, name): count for name, count in replaced.counts.items()} if replaced is not None else _NOTHING
@@ -306,6 +322,7 @@ class _Gathered:
 
     def __init__(self, request: Request, maker: Maker) -> None:
         self._maker = maker
+        self._ending = maker.ending()
         self._origins: dict[str, Origin] = {}
         self.outputs: list[Output] = []
         self.size = 0
@@ -339,12 +356,14 @@ class _Gathered:
 
     def add_as_written(self, item: Any, text: bytes, source: Source | Refused) -> bool:  # noqa: ANN401 (JSON)
         """Add an event whose text is that of its record; False where it is not."""
-        if item.__class__ is not dict or isinstance(source, Refused) or self.results is not None:
+        if self._ending is None or item.__class__ is not dict or isinstance(source, Refused):
             return False
-        made = self._maker.record_as_written(item, text, source, self._origin(source.id))
+        made = self._maker.record_as_written(item, text, self._ending, source, self._origin(source.id))
         if made is None:
             return False
         self._keep(made, (source.id, "accepted"))
+        if self.results is not None:
+            self.results.append(Result(_message_id(made, item), None))
         return True
 
     def _origin(self, source_id: str) -> Origin:

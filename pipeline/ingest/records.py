@@ -34,7 +34,7 @@ class Maker:
         replaced: What was replaced in the envelope.
     """
 
-    __slots__ = ("_adds_little", "_call", "_check", "_envelope", "_received_at", "_replaced", "_sender", "_sent_at", "_topic", "_unique", "_workspace")
+    __slots__ = ("_call", "_check", "_envelope", "_received_at", "_replaced", "_sender", "_topic", "_unique", "_workspace")
 
     def __init__(
         self,
@@ -56,9 +56,6 @@ class Maker:
         self._topic = topic_name(workspace.name, "raw")
         self._check = check
         self._replaced = replaced
-        # What is added here to a whole event of a server, at most, is the time at which its batch was sent.
-        self._adds_little = envelope.context is None and envelope.integrations is None and not sender.browser and check is None and not replaced
-        self._sent_at = b',"sentAt":%s}' % json_text.encode(envelope.sent_at) if envelope.sent_at else b""
 
     def origin(self, source_id: str) -> Origin:
         """Give the headers of a source's records; those of one request share them."""
@@ -106,12 +103,20 @@ class Maker:
             fault = self._check(value, source.id)
         return fault or Output(self._topic, ids.event_key(body), value, origin)
 
-    def record_as_written(self, item: dict[str, Any], text: bytes, source: Source, origin: Origin) -> Output | None:
+    def ending(self) -> bytes | None:
+        """Give the end of the text of an event that has no `sentAt` of its own, where nothing else is added to a whole event; else None."""
+        envelope = self._envelope
+        if envelope.context is not None or envelope.integrations is not None or self._sender.browser or self._check is not None or self._replaced:
+            return None
+        return b',"sentAt":%s}' % json_text.encode(envelope.sent_at) if envelope.sent_at else b"}"
+
+    def record_as_written(self, item: dict[str, Any], text: bytes, ending: bytes, source: Source, origin: Origin) -> Output | None:
         """Make the record of an event out of its text, where that is the text of the record; `record` makes the same, in twice the time.
 
         Args:
             item: The event.
             text: It as compact JSON.
+            ending: What `ending` gives.
             source: Its source.
             origin: The headers of the record.
 
@@ -120,15 +125,15 @@ class Maker:
         """
         get = item.get
         message_id = get("messageId")
-        if not self._adds_little or source.anonymize_ip or "writeKey" in item or message_id is None or message_id == "":
+        if source.anonymize_ip or "writeKey" in item or message_id is None or message_id == "":
             return None
         context = get("context")
         if (context.__class__ is dict and "direct" in context) or get("type") is None or fault_of(item, self._call) is not None:
             return None
-        if self._sent_at and not get("sentAt"):
+        if len(ending) > 1 and not get("sentAt"):
             if "sentAt" in item:
                 return None
-            text = text[:-1] + self._sent_at
+            text = text[:-1] + ending
         if len(text) > bytes_most(source) or may_be_nested(text):
             return None
         return Output(self._topic, ids.event_key(item), text, origin)

@@ -36,6 +36,15 @@ _LINGER_SECONDS: Final = 2.0
 _LINGER_BYTES: Final = 4 * 1024 * 1024
 
 
+_HEADER_NAMES: Final = {
+    spelling.encode(): name
+    for name in ("accept", "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "content-type", "host", "origin")
+    + ("referer", "sentat", "user-agent")
+    for spelling in (name, name.title())
+}
+"""Names of headers as most clients write them, of each of which there is one text in all."""
+
+
 class _Unreadable(Exception):
     """What comes is not read on.
 
@@ -186,7 +195,7 @@ class Connection(asyncio.BufferedProtocol):
         headers: dict[str, str] = {}
         for name, value in self._headers:
             try:
-                key, text = name.decode("ascii").lower(), value.decode()
+                key, text = _HEADER_NAMES.get(name) or name.decode("ascii").lower(), value.decode()
             except UnicodeDecodeError:
                 continue
             headers[key] = f"{headers[key]}, {text}" if key in headers else text

@@ -14,6 +14,7 @@ class Counts:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._requests: dict[tuple[str, int], int] = {}
+        self._seconds: dict[str, list[float]] = {}
         self._events: dict[tuple[str, str], int] = {}
         self._keys: dict[Holder, int] = {}
         self._refusals: dict[tuple[str, str, str, str], int] = {}
@@ -22,7 +23,10 @@ class Counts:
     def request(self, endpoint: str, status: int, seconds: float) -> None:
         """Count an answered request and the time from its last byte to its answer."""
         self._requests[endpoint, status] = self._requests.get((endpoint, status), 0) + 1
-        self._metrics.observe("headrace_ingest_request_seconds", seconds, endpoint=endpoint)
+        taken = self._seconds.get(endpoint)
+        if taken is None:
+            taken = self._seconds[endpoint] = []
+        taken.append(seconds)
 
     def accepted(self, verdict: Accepted) -> None:
         """Count the events of a request that was taken, what was replaced in them, and whose key it was."""
@@ -52,6 +56,8 @@ class Counts:
         """Hand the sums on and begin anew."""
         for (endpoint, status), count in self._requests.items():
             self._metrics.add("headrace_ingest_requests_total", count, endpoint=endpoint, status=str(status))
+        for endpoint, seconds in self._seconds.items():
+            self._metrics.observe("headrace_ingest_request_seconds", *seconds, endpoint=endpoint)
         for (source, outcome), count in self._events.items():
             self._metrics.add("headrace_ingest_events_total", count, source=source, outcome=outcome)
         for holder, count in self._keys.items():
@@ -66,6 +72,7 @@ class Counts:
             labels = METRICS[name].labels
             self._metrics.add(name, count, **{labels[0]: first, labels[1]: second})
         self._requests.clear()
+        self._seconds.clear()
         self._events.clear()
         self._keys.clear()
         self._refusals.clear()

@@ -359,7 +359,7 @@ class _Taking:
 
     def accept(self, verdict: Accepted) -> None:
         """Keep what is counted and answered once it is stored; its records are the outbox's alone."""
-        self._verdict = verdict._replace(outputs=[])
+        self._verdict = Accepted([], verdict.size, verdict.counts, verdict.replaced, verdict.key, verdict.results)
 
     def stored(self, stored: bool) -> None:  # noqa: FBT001 (as the outbox tells it)
         """Answer as the broker has: it has stored the records, or it may not have."""
