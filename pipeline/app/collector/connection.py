@@ -36,13 +36,12 @@ _LINGER_SECONDS: Final = 2.0
 _LINGER_BYTES: Final = 4 * 1024 * 1024
 
 
-_HEADER_NAMES: Final = {
-    spelling.encode(): name
-    for name in ("accept", "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "content-type", "host", "origin")
-    + ("referer", "sentat", "user-agent")
-    for spelling in (name, name.title())
-}
-"""Names of headers as most clients write them, of each of which there is one text in all."""
+_COMMON_NAMES: Final = (
+    *("accept", "accept-encoding", "authorization", "connection", "content-encoding", "content-length", "content-type"),
+    *("host", "origin", "referer", "sentat", "user-agent"),
+)
+_HEADER_NAMES: Final = {spelling.encode(): name for name in _COMMON_NAMES for spelling in (name, name.title())}
+"""Names of headers by how most clients write them."""
 
 
 class _Unreadable(Exception):

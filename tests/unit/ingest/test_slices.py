@@ -53,6 +53,19 @@ def test_the_parts_are_the_whole(envelope: dict[str, Any], items: list[Any], ind
     assert orjson.loads(parts.envelope) == {**envelope, "batch": None}
 
 
+def values_in(value: Any) -> int:  # noqa: ANN401 (any JSON value)
+    """Count the values of one, itself among them."""
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(values_in, members))
+
+
+@given(VALUES, st.booleans())
+def test_no_count_is_less_than_there_are_values(value: Any, indented: bool) -> None:  # noqa: ANN401, FBT001 (hypothesis)
+    """Neither the one at sight nor the other, so that no text with too many of them is read at once."""
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 if indented else None)
+    assert values_in(value) <= min(slices._values_most_at_sight(text), slices._values_most(text))
+
+
 BROKEN = [
     b'{"batch":[{},]}',
     b'{"batch":[,{}]}',

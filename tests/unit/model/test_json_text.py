@@ -29,6 +29,13 @@ def test_what_is_written_reads_the_same(value: Any) -> None:  # noqa: ANN401 (an
     assert repr(value) == repr(found[0])
 
 
+@given(st.dictionaries(TEXT, VALUES, max_size=3), st.lists(VALUES, max_size=4))
+def test_an_array_written_apart_reads_the_same(value: dict[str, Any], elements: list[Any]) -> None:
+    """The whole is as it is written at once, and each element as it is written alone."""
+    whole = {**value, "batch": elements}
+    assert (encode(whole), [encode(element) for element in elements]) == json_text.encode_apart(whole, "batch")
+
+
 @given(VALUES)
 def test_writing_is_stable(value: Any) -> None:  # noqa: ANN401 (any JSON value)
     """What was read and written once is the same bytes from then on."""
