@@ -83,7 +83,19 @@ def write_bodies(folder: Path) -> dict[tuple[int, bool], Path]:
     return written
 
 
-def _load(kind: Kind, files: dict[tuple[int, bool], Path], connections: int, seconds: float, rate: float | None = None) -> Load:
+def load_of(kind: Kind, files: dict[tuple[int, bool], Path], connections: int, seconds: float, rate: float | None = None) -> Load:
+    """Give the generator's run of a kind of request.
+
+    Args:
+        kind: The kind.
+        files: What `write_bodies` gives.
+        connections: How many at once.
+        seconds: How long.
+        rate: Requests a second, or None for as many as are answered.
+
+    Returns:
+        The run.
+    """
     path = "/v1/batch" if kind.batch > 1 else "/v1/track"
     return Load(path, files[kind.batch, kind.compressed], connections, seconds, kind.keep_alive, kind.compressed, rate)
 
@@ -167,12 +179,12 @@ async def measure(seconds: float, kinds: tuple[Kind, ...]) -> dict[str, Any]:
             async with asyncio.timeout(READY_SECONDS):
                 while not await collector.is_ready():  # noqa: ASYNC110 (another process tells nobody)
                     await asyncio.sleep(0.2)
-            await generator.generate(_load(single, files, 16, 1.0), collector.port)
+            await generator.generate(load_of(single, files, 16, 1.0), collector.port)
             found = []
             for kind, connections in _matrix(kinds):
                 print(f"  {kind.label}, {connections} connections …", file=sys.stderr, flush=True)
-                found.append(await _measured(collector, ready.pid, kind, _load(kind, files, connections, seconds)))
-            at_rate = _load(single, files, RATE_CONNECTIONS, seconds * 4, RATE)
+                found.append(await _measured(collector, ready.pid, kind, load_of(kind, files, connections, seconds)))
+            at_rate = load_of(single, files, RATE_CONNECTIONS, seconds * 4, RATE)
             idle = await _measured(collector, ready.pid, single, at_rate)
             async with _busy(ready):
                 busy = await _measured(collector, ready.pid, single, at_rate)
