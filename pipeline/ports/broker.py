@@ -339,7 +339,15 @@ class Admin(Protocol):
     """Topics and offsets of a cluster."""
 
     async def topics(self) -> Mapping[str, int]:
-        """Give every topic with its number of partitions."""
+        """Give every topic with its number of partitions; who needs to know of a few asks for those."""
+        ...
+
+    async def describe(self, topics: Collection[str]) -> Mapping[str, TopicState]:
+        """Say what topics are now; those that do not exist are left out.
+
+        Raises:
+            BrokerError: The broker does not say.
+        """
         ...
 
     async def create(self, topics: Iterable[Declared]) -> None:

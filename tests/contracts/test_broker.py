@@ -508,6 +508,13 @@ async def test_a_topic_is_described(cluster: Cluster) -> None:
     assert 2 == len(ids)
 
 
+async def test_an_admin_describes_the_topics_that_it_is_asked_for(cluster: Cluster) -> None:
+    """Who wants to know of a topic need not ask for all; what is missing is left out."""
+    await cluster.create("in", "one")
+    found = await cluster.broker.admin().describe([cluster.name("in"), cluster.name("none")])
+    assert {cluster.name("in"): PARTITIONS} == {topic: state.partitions for topic, state in found.items()}
+
+
 async def test_positions_carry_the_topic_that_is_pinned(cluster: Cluster) -> None:
     """What a group commits after it pinned a topic, in a transaction or outside, says of which topic it is; metadata stays as it was."""
     await cluster.create("in")

@@ -16,6 +16,7 @@ from pipeline.runtime.brokers.kafka_consumer import KafkaConsumer
 from pipeline.runtime.brokers.kafka_idempotent_producer import IdempotentProducer
 from pipeline.runtime.brokers.kafka_joint_committer import JointCommitter
 from pipeline.runtime.brokers.kafka_lookup import KafkaLookup
+from pipeline.runtime.brokers.kafka_metadata import SharedAdmin
 from pipeline.runtime.brokers.kafka_topics import Pins
 from pipeline.runtime.brokers.kafka_transactions import KafkaTransactions
 
@@ -34,6 +35,7 @@ class KafkaBroker:
         self.bootstrap = bootstrap
         self._client_id = client_id
         self._pins: Pins = {}
+        self._shared_admin = SharedAdmin(bootstrap)
         self._joint: dict[Membership, JointCommitter] = {}
 
     def transactions(self, transactional_id: str, membership: Membership | None = None) -> KafkaTransactions:
@@ -49,7 +51,7 @@ class KafkaBroker:
 
     def consumer(self, group: str) -> KafkaConsumer:
         """Make a group member, not started."""
-        return KafkaConsumer(self.bootstrap, group, self._client_id, self._pins)
+        return KafkaConsumer(self.bootstrap, group, self._client_id, self._pins, self._shared_admin)
 
     def pinned(self, group: str, topic: str) -> str:
         """Give the id of the topic that a group works on, or empty."""
@@ -69,7 +71,7 @@ class KafkaBroker:
 
     def admin(self) -> KafkaAdmin:
         """Make an admin client."""
-        return KafkaAdmin(self.bootstrap)
+        return KafkaAdmin(self.bootstrap, self._shared_admin)
 
 
 class KafkaProducer:

@@ -14,9 +14,11 @@ from aiokafka.structs import TopicPartition as KafkaTopicPartition
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Record
 from pipeline.model.topics import Declared
-from pipeline.ports.broker import BrokerError
+from pipeline.ports.broker import BrokerError, TopicState
 from pipeline.runtime.brokers.kafka_groups import KafkaGroups
+from pipeline.runtime.brokers.kafka_metadata import SharedAdmin, ask_only_for_needed_topics
 from pipeline.runtime.brokers.kafka_records import as_they_are, read_whatever_was_written
+from pipeline.runtime.brokers.kafka_topics import describe_topics
 
 SETTLED_SECONDS: Final = 30.0
 """Longest wait for open transactions: the broker ends one after 10 s, and looks for such every 10 s."""
@@ -54,6 +56,7 @@ class KafkaReader:
             max_partition_fetch_bytes=TOPIC_MESSAGE_BYTES,
             fetch_max_wait_ms=1000,
         )
+        ask_only_for_needed_topics(consumer._client)  # noqa: SLF001 (aiokafka 0.14 does not show it)
         try:
             await consumer.start()
         except (KafkaError, OSError) as error:
@@ -76,14 +79,11 @@ class KafkaReader:
     async def _place(
         self, consumer: AIOKafkaConsumer, topic: str, start: Mapping[int, int], only: Collection[int] | None, *, settled: bool
     ) -> dict[KafkaTopicPartition, int]:
-        numbers = consumer.partitions_for_topic(topic)
-        if not numbers:
-            await consumer._client.force_metadata_update()  # noqa: SLF001 (no public way to look a new topic up without a group)
-            numbers = consumer.partitions_for_topic(topic)
-        if not numbers:
+        known = (await describe_topics(consumer._client, [topic])).get(topic)  # noqa: SLF001 (no public way to ask for one topic without a group)
+        if known is None:
             reason = f"there is no topic {topic} at {self._bootstrap}"
             raise BrokerError(reason)
-        partitions = [KafkaTopicPartition(topic, number) for number in sorted(numbers) if only is None or number in only]
+        partitions = [KafkaTopicPartition(topic, number) for number in range(known.partitions) if only is None or number in only]
         consumer.assign(partitions)
         begins = await consumer.beginning_offsets(partitions)
         ends = await (settled_ends if settled else last_stable_ends)(consumer, partitions)
@@ -133,11 +133,24 @@ async def settled_ends(consumer: AIOKafkaConsumer, partitions: Sequence[KafkaTop
 
 
 class KafkaAdmin(KafkaGroups):
-    """Topics and offsets of a cluster; connects for each call.
+    """Topics and offsets of a cluster; connects for each call, but where others are connected already and many may ask at once.
 
     Args:
         bootstrap: `host:port`, comma separated.
+        shared: The connection of those.
     """
+
+    def __init__(self, bootstrap: str, shared: SharedAdmin) -> None:
+        super().__init__(bootstrap)
+        self._shared = shared
+
+    async def describe(self, topics: Collection[str]) -> Mapping[str, TopicState]:
+        """Say what topics are now."""
+        user = object()
+        try:
+            return await self._shared.describe(user, topics)
+        finally:
+            await self._shared.leave(user)
 
     async def topics(self) -> Mapping[str, int]:
         """Give every topic with its number of partitions."""

@@ -9,7 +9,6 @@ from itertools import chain
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndMetadata
@@ -18,9 +17,10 @@ from aiokafka.structs import TopicPartition as KafkaTopicPartition
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Record, TopicPartition
 from pipeline.ports.broker import Assigned, BrokerError, Membership, Position, Revoked, TopicState
+from pipeline.runtime.brokers.kafka_metadata import SharedAdmin
 from pipeline.runtime.brokers.kafka_records import in_chunks, read_whatever_was_written
 from pipeline.runtime.brokers.kafka_stable_offsets import OffsetUnstable, stable_offset
-from pipeline.runtime.brokers.kafka_topics import Pins, describe_topics, marked, read_marked
+from pipeline.runtime.brokers.kafka_topics import Pins, marked, read_marked
 
 _log = logging.getLogger(__name__)
 
@@ -78,16 +78,16 @@ class KafkaConsumer:
         group: Consumer group.
         client_id: Name that the cluster's logs show.
         pins: The topics that groups work on.
+        admin: What it asks the cluster by.
     """
 
-    def __init__(self, bootstrap: str, group: str, client_id: str, pins: Pins) -> None:
+    def __init__(self, bootstrap: str, group: str, client_id: str, pins: Pins, admin: SharedAdmin) -> None:
         self._bootstrap = bootstrap
         self._group = group
         self._client_id = client_id
         self._pins = pins
         self._consumer: AIOKafkaConsumer | None = None
-        self._admin: AIOKafkaAdminClient | None = None
-        self._connecting = asyncio.Lock()
+        self._admin = admin
         self._leaving: asyncio.Task[None] | None = None
         self._membership = Membership(group, -1, "")
         self._held: set[KafkaTopicPartition] = set()
@@ -189,7 +189,7 @@ class KafkaConsumer:
         attempt = 0
         while attempt < COMMITTED_ATTEMPTS:
             try:
-                offset, metadata = await stable_offset(await self._connected_admin(), self._group, partition)
+                offset, metadata = await stable_offset(await self._admin.client(self), self._group, partition)
             except OffsetUnstable as error:
                 doubt = error
                 if asyncio.get_running_loop().time() > until:
@@ -204,18 +204,6 @@ class KafkaConsumer:
                 return None if offset < 0 else read_marked(offset, metadata)
         reason = f"cannot read the committed offset of {self._group} for {partition}: {doubt}"
         raise BrokerError(reason)
-
-    async def _connected_admin(self) -> AIOKafkaAdminClient:
-        async with self._connecting:
-            if self._admin is None:
-                admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
-                try:
-                    await admin.start()
-                except BaseException:  # a wait that was given up, too
-                    await admin.close()
-                    raise
-                self._admin = admin
-            return self._admin
 
     async def bounds(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, tuple[int, int]]:
         """Read first and end offset (read_committed) of partitions."""
@@ -238,14 +226,7 @@ class KafkaConsumer:
 
     async def describe(self, topics: Collection[str]) -> Mapping[str, TopicState]:
         """Ask the broker what topics are now, over a connection beside that of the group."""
-        try:
-            return await describe_topics(await self._connected_admin(), topics)
-        except (KafkaError, OSError, AssertionError) as error:  # the last is how aiokafka says that it has no connection
-            admin, self._admin = self._admin, None
-            if admin is not None:
-                await admin.close()
-            reason = f"{self._bootstrap} does not say what {', '.join(sorted(topics))} is now: {str(error) or type(error).__name__}"
-            raise BrokerError(reason) from error
+        return await self._admin.describe(self, topics)
 
     def pin(self, topic_ids: Mapping[str, str]) -> None:
         """Say which topics the group works on."""
@@ -268,10 +249,7 @@ class KafkaConsumer:
     async def stop(self) -> None:
         """Leave the group; where that takes longer than a bound it goes on beside, and the group finds out after a session."""
         consumer, self._consumer = self._consumer, None
-        admin, self._admin = self._admin, None
-        if consumer is None and admin is None:
-            return
-        leaving = self._leaving = asyncio.create_task(_leave(consumer, admin), name=f"leave {self._group}")
+        leaving = self._leaving = asyncio.create_task(self._leave(consumer), name=f"leave {self._group}")
         done, _ = await asyncio.wait({leaving}, timeout=STOP_SECONDS)
         if done:
             leaving.result()
@@ -279,12 +257,10 @@ class KafkaConsumer:
             _log.warning("No answer to the goodbye of a member of %s within %g s.", self._group, STOP_SECONDS)
             leaving.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody is left to be told
 
-
-async def _leave(consumer: AIOKafkaConsumer | None, admin: AIOKafkaAdminClient | None) -> None:
-    if consumer is not None:
-        await consumer.stop()
-    if admin is not None:
-        await admin.close()
+    async def _leave(self, consumer: AIOKafkaConsumer | None) -> None:
+        if consumer is not None:
+            await consumer.stop()
+        await self._admin.leave(self)
 
 
 async def _bounds(consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, tuple[int, int]]:

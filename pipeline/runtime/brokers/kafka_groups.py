@@ -23,6 +23,7 @@ from aiokafka.structs import TopicPartition as KafkaTopicPartition
 from pipeline.model.record import TopicPartition
 from pipeline.ports.broker import BrokerError, GroupMember, Position
 from pipeline.runtime.brokers.kafka_lookup import KafkaLookup
+from pipeline.runtime.brokers.kafka_metadata import ask_only_for_needed_topics
 from pipeline.runtime.brokers.kafka_topics import read_marked
 
 ANSWER_SECONDS: Final = 20.0
@@ -42,6 +43,7 @@ class KafkaGroups:
 
     async def _connected(self) -> AIOKafkaAdminClient:
         admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+        ask_only_for_needed_topics(admin._client)  # noqa: SLF001 (aiokafka 0.14 does not show it)
         try:
             await admin.start()
         except (KafkaError, OSError) as error:

@@ -22,6 +22,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 
 from pipeline.model.record import TopicPartition
 from pipeline.runtime.brokers.kafka_batches import BATCH_BYTES, by_topic, rounds_of, sealed_in_turns
+from pipeline.runtime.brokers.kafka_metadata import ask_only_for_needed_topics
 
 REQUEST_MS: Final = 10_000
 AGAIN_SECONDS: Final = 0.1
@@ -41,6 +42,7 @@ class IdempotentProducer:
 
     def __init__(self, bootstrap: str, client_id: str) -> None:
         self._client = AIOKafkaClient(bootstrap_servers=bootstrap, client_id=client_id, request_timeout_ms=REQUEST_MS)
+        ask_only_for_needed_topics(self._client)
         self._producer_id = -1
         self._epoch = -1
         self._sequences: dict[TopicPartition, int] = defaultdict(int)

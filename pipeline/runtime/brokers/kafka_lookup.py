@@ -13,7 +13,9 @@ from aiokafka.structs import TopicPartition as KafkaTopicPartition
 
 from pipeline.model.record import Record, TopicPartition
 from pipeline.ports.broker import BrokerError
+from pipeline.runtime.brokers.kafka_metadata import ask_only_for_needed_topics
 from pipeline.runtime.brokers.kafka_records import as_they_are, read_whatever_was_written
+from pipeline.runtime.brokers.kafka_topics import describe_topics
 
 FETCH_BYTES: Final = 512 * 1024
 """Bytes of a fetch: a look needs a few records, and the rest would be sent for nothing; one larger batch still comes whole."""
@@ -48,13 +50,13 @@ class KafkaLookup:
             max_partition_fetch_bytes=FETCH_BYTES,
             fetch_max_wait_ms=FETCH_WAIT_MS,
         )
+        client = consumer._client  # noqa: SLF001 (no public way to ask for some topics' partitions)
+        ask_only_for_needed_topics(client)
         try:
             async with asyncio.timeout(ANSWER_SECONDS):
                 await consumer.start()
-                known = await consumer._client.fetch_all_metadata()  # noqa: SLF001 (no public way to all topics' partitions)
-                partitions = [
-                    KafkaTopicPartition(topic, each) for topic in sorted(topics) for each in sorted(known.partitions_for_topic(topic) or ())
-                ]
+                known = await describe_topics(client, topics)
+                partitions = [KafkaTopicPartition(topic, each) for topic in sorted(known) for each in range(known[topic].partitions)]
                 if not partitions:
                     return {}
                 consumer.assign(partitions)

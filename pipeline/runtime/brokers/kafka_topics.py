@@ -12,9 +12,10 @@ from collections.abc import Collection, Mapping
 from io import BytesIO
 from typing import Any, Final
 
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import IncompatibleBrokerVersion, UnknownTopicOrPartitionError, for_code
 from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.protocol.types import AbstractType, Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
 
 from pipeline.model.record import TopicPartition
@@ -99,11 +100,11 @@ class _Metadata(Request[_MetadataRequest]):  # type: ignore[misc]  # aiokafka sh
         return request_struct_class([(_NONE, topic, {}) for topic in self._topics], False, False, {})  # noqa: FBT003 (a structure of the protocol)
 
 
-async def describe_topics(admin: AIOKafkaAdminClient, topics: Collection[str]) -> Mapping[str, TopicState]:
+async def describe_topics(client: AIOKafkaClient, topics: Collection[str]) -> Mapping[str, TopicState]:
     """Ask a broker what topics are now, with their ids where it knows such.
 
     Args:
-        admin: A connected client.
+        client: A connected client.
         topics: Their names.
 
     Returns:
@@ -112,12 +113,12 @@ async def describe_topics(admin: AIOKafkaAdminClient, topics: Collection[str]) -
     Raises:
         KafkaError: The broker does not answer, or may not.
     """
-    client = admin._client  # noqa: SLF001 (the public calls of aiokafka 0.14 send its own requests only)
+    node = client.get_random_node()
     try:
-        answer = await client.send(client.get_random_node(), _Metadata(topics))
+        answer = await client.send(node, _Metadata(topics))
     except (NotImplementedError, IncompatibleBrokerVersion):  # a broker before 3.0
-        described = await admin.describe_topics(list(topics))
-        return {one["topic"]: TopicState(len(one["partitions"])) for one in described if not one["error_code"]}
+        answer = await client.send(node, MetadataRequest(list(topics), allow_auto_topic_creation=False))
+        return {name: TopicState(len(partitions)) for error, name, _, partitions in answer.topics if not error}
     found: dict[str, TopicState] = {}
     for error, name, topic_id, _, partitions, *_ in answer.topics:
         if error == UnknownTopicOrPartitionError.errno:

@@ -32,6 +32,7 @@ from pipeline.model.record import TopicPartition
 from pipeline.ports.broker import Membership
 from pipeline.runtime.brokers import kafka_transaction_requests as requests
 from pipeline.runtime.brokers.kafka_batches import BATCH_BYTES, by_topic, rounds_of, sealed_in_turns
+from pipeline.runtime.brokers.kafka_metadata import ask_only_for_needed_topics
 
 IMPLICIT_LEVEL: Final = 2
 """Level of a cluster's transactions from which on the broker adds partitions and group."""
@@ -79,6 +80,7 @@ class TransactionalProducer:
 
     def __init__(self, bootstrap: str, transactional_id: str, timeout_ms: int) -> None:
         self._client = AIOKafkaClient(bootstrap_servers=bootstrap, client_id="headrace", request_timeout_ms=REQUEST_MS)
+        ask_only_for_needed_topics(self._client)
         self._id = transactional_id
         self._timeout_ms = timeout_ms
         self._implicit = False

@@ -60,7 +60,7 @@ class MemoryBroker:
 
     def admin(self) -> MemoryAdmin:
         """Make an admin client."""
-        return MemoryAdmin(MemoryCluster(self.topics, self.log, self.create, self.groups, self.assignments, self.positions))
+        return MemoryAdmin(MemoryCluster(self.topics, self.describe, self.log, self.create, self.groups, self.assignments, self.positions))
 
     def log(self, topic: str) -> list[list[Record]]:
         """Give the partitions of a topic.

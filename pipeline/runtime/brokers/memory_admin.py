@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from pipeline.model.record import Record, TopicPartition
 from pipeline.model.topics import Declared
-from pipeline.ports.broker import BrokerError, GroupMember, Position
+from pipeline.ports.broker import BrokerError, GroupMember, Position, TopicState
 
 
 class MemoryCluster(NamedTuple):
@@ -15,6 +15,7 @@ class MemoryCluster(NamedTuple):
 
     Attributes:
         topics: Gives every topic with its number of partitions.
+        describe: Says what topics are.
         log: Gives the partitions of a topic.
         create: Creates a topic unless it exists.
         groups: Gives the groups that have members or positions.
@@ -23,6 +24,7 @@ class MemoryCluster(NamedTuple):
     """
 
     topics: Callable[[], Mapping[str, int]]
+    describe: Callable[[Collection[str]], Mapping[str, TopicState]]
     log: Callable[[str], Sequence[Sequence[Record]]]
     create: Callable[[str, int], None]
     groups: Callable[[], Collection[str]]
@@ -43,6 +45,10 @@ class MemoryAdmin:
     async def topics(self) -> Mapping[str, int]:
         """Give every topic with its number of partitions."""
         return self._cluster.topics()
+
+    async def describe(self, topics: Collection[str]) -> Mapping[str, TopicState]:
+        """Say what topics are now."""
+        return self._cluster.describe(topics)
 
     async def create(self, topics: Iterable[Declared]) -> None:
         """Create topics that do not exist yet."""

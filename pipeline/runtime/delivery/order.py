@@ -207,7 +207,7 @@ class HeldTopic:
             BrokerError: The topic cannot be read.
         """
         if self._exists is None and not ordered:
-            self._exists = self.name in await self._broker.admin().topics()
+            self._exists = self.name in await self._broker.admin().describe([self.name])
         if not ordered and not self._exists:
             return []
         batches: AsyncIterable[Sequence[Record]] = self._broker.reader().read(self.name, partitions=(partition.partition,), settled=True)

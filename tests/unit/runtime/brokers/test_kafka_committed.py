@@ -11,8 +11,9 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from pipeline.model.record import TopicPartition
 from pipeline.ports.broker import BrokerError, Position
-from pipeline.runtime.brokers import kafka_consumer
+from pipeline.runtime.brokers import kafka_metadata
 from pipeline.runtime.brokers.kafka_consumer import COMMITTED_ATTEMPTS, KafkaConsumer
+from pipeline.runtime.brokers.kafka_metadata import SharedAdmin
 from tests.unit.runtime.jumping import jumping
 
 PARTITION = TopicPartition("test.raw", 0)
@@ -32,6 +33,7 @@ class _Admin:
     failures: deque[Exception]
     made = 0
     closed = 0
+    _topics: frozenset[str] = frozenset()
 
     def __call__(self, bootstrap_servers: str) -> Self:
         assert bootstrap_servers
@@ -67,13 +69,13 @@ def admin(monkeypatch: pytest.MonkeyPatch) -> _Admin:
     """Put a client that answers as it is told in the place of aiokafka's."""
     fake = _Admin()
     fake.failures = deque()
-    monkeypatch.setattr(kafka_consumer, "AIOKafkaAdminClient", fake)
+    monkeypatch.setattr(kafka_metadata, "AIOKafkaAdminClient", fake)
     return fake
 
 
 def a_consumer() -> KafkaConsumer:
     """Make a member that never joins."""
-    return KafkaConsumer("127.0.0.1:1", "test.filter", "test", {})
+    return KafkaConsumer("127.0.0.1:1", "test.filter", "test", {}, SharedAdmin("127.0.0.1:1"))
 
 
 def at(offset: int, code: int = 0) -> SimpleNamespace:

@@ -9,6 +9,7 @@ from aiokafka.structs import TopicPartition as KafkaTopicPartition
 
 from pipeline.model.record import Record, TopicPartition
 from pipeline.runtime.brokers.kafka_consumer import BUSY_WAIT_MS, CHUNKS, EMPTY_MOST, HELD_SECONDS, IDLE_WAIT_MS, KafkaConsumer
+from pipeline.runtime.brokers.kafka_metadata import SharedAdmin
 from pipeline.runtime.brokers.kafka_records import Chunk
 from pipeline.testing import record
 from tests.unit.runtime.jumping import jumping
@@ -48,7 +49,7 @@ def _one(offset: int) -> Record:
 
 
 def _consumer(client: _Client) -> KafkaConsumer:
-    consumer = KafkaConsumer("127.0.0.1:1", "group", "client", {})
+    consumer = KafkaConsumer("127.0.0.1:1", "group", "client", {}, SharedAdmin("127.0.0.1:1"))
     consumer._consumer = client
     return consumer
 

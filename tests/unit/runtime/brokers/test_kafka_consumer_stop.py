@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.runtime.brokers import kafka_consumer
 from pipeline.runtime.brokers.kafka_consumer import STOP_SECONDS, KafkaConsumer
+from pipeline.runtime.brokers.kafka_metadata import SharedAdmin
 from tests.unit.runtime.jumping import jumping
 
 
@@ -45,7 +46,7 @@ def test_it_leaves_within_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     @jumping
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        consumer = KafkaConsumer("nowhere:1", "test.filter", "test", {})
+        consumer = KafkaConsumer("nowhere:1", "test.filter", "test", {}, SharedAdmin("nowhere:1"))
         await consumer.start(["test.in"], nothing, nothing)
         before = loop.time()
         await consumer.stop()
