@@ -98,7 +98,7 @@ async def _produce(broker: KafkaBroker, topic: str, told: Told) -> None:
     try:
         await producer.start()
         await told.again()
-        await producer.send([Output(topic, None, b"1")])
+        await producer.send([Output(topic, None, b"1", partition=0)])
         await told.again()
     finally:
         await producer.stop()

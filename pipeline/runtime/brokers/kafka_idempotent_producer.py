@@ -92,6 +92,8 @@ class IdempotentProducer:
         async with self._writing:
             self._check()
             try:
+                for topic in {partition.topic for partition, _ in batches}:
+                    await self.partitions_for(topic)
                 for one_each in rounds_of(batches):
                     await self._store(await sealed_in_turns(self._sealed, one_each))
             except BaseException:
