@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
+from typing import Final
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.client import AIOKafkaClient
@@ -16,6 +17,9 @@ from aiokafka.errors import KafkaError
 
 from pipeline.ports.broker import BrokerError, TopicState
 from pipeline.runtime.brokers.kafka_topics import describe_topics
+
+ANSWER_MS: Final = 10_000
+"""Longest wait for an answer of a broker that stands still: all who ask wait for it, and may then ask another one."""
 
 
 class _Needed(set[str]):
@@ -60,7 +64,7 @@ class SharedAdmin:
         self._users.add(user)
         async with self._changing:
             if self._admin is None:
-                admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap)
+                admin = AIOKafkaAdminClient(bootstrap_servers=self._bootstrap, request_timeout_ms=ANSWER_MS)
                 try:
                     ask_only_for_needed_topics(admin._client)  # noqa: SLF001 (aiokafka 0.14 does not show it)
                     await admin.start()

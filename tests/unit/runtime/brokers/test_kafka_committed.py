@@ -35,8 +35,9 @@ class _Admin:
     closed = 0
     _topics: frozenset[str] = frozenset()
 
-    def __call__(self, bootstrap_servers: str) -> Self:
+    def __call__(self, bootstrap_servers: str, request_timeout_ms: int) -> Self:
         assert bootstrap_servers
+        assert request_timeout_ms
         self.made += 1
         return self
 
