@@ -14,7 +14,7 @@ from pipeline.ingest.completion import Envelope, Sender, envelope_of
 from pipeline.ingest.dead_letters import dead_letter
 from pipeline.ingest.endpoints import Endpoint
 from pipeline.ingest.items import NotJson, ReadItems, UnreadItems
-from pipeline.ingest.judgement import NOT_AN_OBJECT, Fault
+from pipeline.ingest.judgement import NOT_AN_OBJECT, Fault, bytes_most
 from pipeline.ingest.oauth import NO_TOKEN, Token
 from pipeline.ingest.origins import origin_allowed
 from pipeline.ingest.pixel import pixel_event
@@ -240,8 +240,7 @@ def _single(
     replaced = odd_json.settle(item) if odd else None
     if replaced is not None:
         item = replaced.value
-    if "writeKey" in item:
-        text = None
+    text = None if "writeKey" in item else text
     named = item.pop("writeKey", None)
     holder = _header_holder(request, keys)
     if holder is None or not holder.enabled:
@@ -252,10 +251,9 @@ def _single(
     sent_at = request.headers.get("sentat")
     maker = _maker(request, Envelope(sent_at=sent_at) if sent_at else _NO_ENVELOPE, workspace)
     origin = maker.origin(source.id)
-    ending = maker.ending() if text is not None else None
     record: Output | Fault | None = None
-    if text is not None and ending is not None:
-        record = maker.record_as_written(item, text, ending, source, origin)
+    if text is not None and not source.anonymize_ip and (ending := maker.ending()) is not None:
+        record = maker.record_as_written(item, text, ending, bytes_most(source), origin)
     if record is None:
         record = maker.record(item, 0, source, origin, replaced.places if replaced is not None else ())
     if isinstance(record, Fault):
@@ -323,6 +321,7 @@ class _Gathered:
     def __init__(self, request: Request, maker: Maker) -> None:
         self._maker = maker
         self._ending = maker.ending()
+        self._plain: tuple[Source, Origin, int, tuple[str, str]] | None = None
         self._origins: dict[str, Origin] = {}
         self.outputs: list[Output] = []
         self.size = 0
@@ -356,12 +355,17 @@ class _Gathered:
 
     def add_as_written(self, item: Any, text: bytes, source: Source | Refused) -> bool:  # noqa: ANN401 (JSON)
         """Add an event whose text is that of its record; False where it is not."""
-        if self._ending is None or item.__class__ is not dict or isinstance(source, Refused):
+        if self._ending is None or item.__class__ is not dict:
             return False
-        made = self._maker.record_as_written(item, text, self._ending, source, self._origin(source.id))
+        if self._plain is None or self._plain[0] is not source:
+            if isinstance(source, Refused) or source.anonymize_ip:
+                return False
+            self._plain = source, self._origin(source.id), bytes_most(source), (source.id, "accepted")
+        _, origin, most, outcome = self._plain
+        made = self._maker.record_as_written(item, text, self._ending, most, origin)
         if made is None:
             return False
-        self._keep(made, (source.id, "accepted"))
+        self._keep(made, outcome)
         if self.results is not None:
             self.results.append(Result(_message_id(made, item), None))
         return True

@@ -31,11 +31,8 @@ _NO_ID: Final = Fault("no_user_anon_id", "The event has neither `userId` nor `an
 _NO_EVENT: Final = Fault("event_not_defined", "A track call needs `event`.")
 _LONG_ID: Final = Fault("message_id_too_long", f"`messageId` has more than {limits.MESSAGE_ID_CHARACTERS} characters.")
 _TOO_DEEP: Final = Fault("too_deep", f"The event is nested deeper than {limits.DEPTH} levels.")
+_ABSENT: Final = (None, "")
 _TOO_MANY_KEYS: Final = Fault("too_many_keys", f"The event has more than {limits.KEYS} keys.")
-
-
-def _absent(value: Any) -> bool:  # noqa: ANN401 (any JSON value)
-    return value is None or value == ""
 
 
 def fault_of(item: dict[str, Any], call: str) -> Fault | None:
@@ -53,9 +50,9 @@ def fault_of(item: dict[str, Any], call: str) -> Fault | None:
         kind = call
     if kind.__class__ is not str or kind not in _CALLS:
         return _UNKNOWN_TYPE
-    if _absent(item.get("userId")) and _absent(item.get("anonymousId")):
+    if item.get("userId") in _ABSENT and item.get("anonymousId") in _ABSENT:
         return _NO_ID
-    if kind == "track" and _absent(item.get("event")):
+    if kind == "track" and item.get("event") in _ABSENT:
         return _NO_EVENT
     message_id = item.get("messageId")
     if message_id.__class__ is str and len(message_id) > limits.MESSAGE_ID_CHARACTERS:

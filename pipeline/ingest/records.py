@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.ingest.completion import Envelope, Sender, completed, place
 from pipeline.ingest.dead_letters import dead_letter
-from pipeline.ingest.judgement import Fault, bytes_most, excess_of, fault_of, may_be_nested, unwritable_fault
+from pipeline.ingest.judgement import Fault, excess_of, fault_of, may_be_nested, unwritable_fault
 from pipeline.model import headers, ids, json_text
 from pipeline.model.addresses import anonymize_ip
 from pipeline.model.odd_json import Place
@@ -110,14 +110,14 @@ class Maker:
             return None
         return b',"sentAt":%s}' % json_text.encode(envelope.sent_at) if envelope.sent_at else b"}"
 
-    def record_as_written(self, item: dict[str, Any], text: bytes, ending: bytes, source: Source, origin: Origin) -> Output | None:
+    def record_as_written(self, item: dict[str, Any], text: bytes, ending: bytes, most_bytes: int, origin: Origin) -> Output | None:
         """Make the record of an event out of its text, where that is the text of the record; `record` makes the same, in twice the time.
 
         Args:
             item: The event.
             text: It as compact JSON.
             ending: What `ending` gives.
-            source: Its source.
+            most_bytes: How large an event of its source may be, which shortens no addresses.
             origin: The headers of the record.
 
         Returns:
@@ -125,7 +125,7 @@ class Maker:
         """
         get = item.get
         message_id = get("messageId")
-        if source.anonymize_ip or "writeKey" in item or message_id is None or message_id == "":
+        if "writeKey" in item or message_id is None or message_id == "":
             return None
         context = get("context")
         if (context.__class__ is dict and "direct" in context) or get("type") is None or fault_of(item, self._call) is not None:
@@ -134,7 +134,7 @@ class Maker:
             if "sentAt" in item:
                 return None
             text = text[:-1] + ending
-        if len(text) > bytes_most(source) or may_be_nested(text):
+        if len(text) > most_bytes or may_be_nested(text):
             return None
         return Output(self._topic, ids.event_key(item), text, origin)
 
