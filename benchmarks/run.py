@@ -23,6 +23,7 @@ import orjson
 from benchmarks import figures
 from benchmarks.drawing import picture
 from benchmarks.figures import Row, Rows
+from pipeline.runtime import judgement
 
 RESULTS: Final = Path(__file__).parent / "results"
 TIMEOUT_SECONDS: Final = 900
@@ -132,6 +133,7 @@ def machine() -> dict[str, Any]:
     """Say where and with what it was measured."""
     return {
         "python": platform.python_version(),
+        "compiled": not judgement.__file__.endswith(".py"),
         "system": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
         "load_before": [round(one, 1) for one in os.getloadavg()],
         "packages": {name: version(name) for name in PACKAGES},
@@ -155,6 +157,7 @@ def page(result: Result, about: dict[str, Any], command: str) -> str:
     lines = [
         f"# `{command}`, {about['date']}",
         "",
+        *(["The hot modules were compiled (`make compiled`).", ""] if about.get("compiled") else []),
         f"Python {about['python']}, {about['system']}; Kafka {about['kafka']}; load of the machine before: {about['load_before']} "
         f"and after: {about['load_after']}. " + ", ".join(f"{name} {one}" for name, one in about["packages"].items()) + ".",
         "",
@@ -189,6 +192,8 @@ def main() -> None:
     about |= {"date": datetime.now(tz=UTC).date().isoformat(), "load_after": [round(one, 1) for one in os.getloadavg()]}
     command = "make bench ARGS=--quick" if arguments.quick else "make bench"
     target = RESULTS / f"bench-{about['date']}"
+    if about["compiled"]:
+        command, target = f"{command} COMPILED=1", RESULTS / f"{target.name}-compiled"
     said = {**about, "figures": [{**row._asdict(), "verdict": row.verdict} for row in result.rows], "not_run": result.not_run, "runs": result.runs}
     target.with_suffix(".json").write_bytes(orjson.dumps({"command": command, **said}, option=orjson.OPT_INDENT_2) + b"\n")
     target.with_suffix(".md").write_text(page(result, about, command), encoding="utf-8")

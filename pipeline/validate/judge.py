@@ -35,7 +35,7 @@ def create_judge(workspace: Workspace, schemas: Mapping[str, Mapping[str, Any]])
         SchemaRefusedError: A source's own schema cannot be used; names the source and the event.
         ValueError: A call has no schema, or a schema is no JSON Schema.
     """
-    if missing := _CALLS - schemas.keys():
+    if missing := _CALLS.difference(schemas):
         raise ValueError(f"no JSON Schema for the calls {', '.join(sorted(missing))}")
     calls = {call: jsonschema_rs.validator_for(dict(schemas[call]), offline=True) for call in _CALLS}
     conforms = {call: validator.is_valid for call, validator in calls.items()}

@@ -38,6 +38,7 @@ def test_a_block_that_is_not_run_says_why() -> None:
 NOT_RUN = {
     ("README.md", "the tests are this checkout and this run"),
     ("docs/guide/adding-a-destination.md", "it is a part of the tests itself"),
+    ("docs/guide/compiled.md", "compiles for half a minute, as tests/integration/test_compiled_wheel.py does"),
     ("docs/guide/quickstart.md", "it stays in the foreground; the tests have a run of their own"),
     ("docs/guide/reliability.md", "it takes an hour"),
     ("docs/guide/website.md", "asks npm's registry"),

@@ -119,3 +119,10 @@ def test_answers_other_than_200_are_counted_by_status() -> None:
     report = b'{"statusCodeDistribution":{"200":7,"503":2},"errorDistribution":{},"latencyPercentiles":{"p50":0.002,"p99":0.02}}'
     found = answers(report)
     assert (found.stored, found.others, found.p50_ms, found.p99_ms) == (7, {"503": 2}, 2.0, 20.0)
+
+
+def test_a_report_of_compiled_modules_says_so() -> None:
+    """Who reads the figures knows of which build they are."""
+    sentence = "The hot modules were compiled (`make compiled`)."
+    assert sentence in page(Result([FAST], [], []), {**ABOUT, "compiled": True}, "make bench COMPILED=1")
+    assert sentence not in page(Result([FAST], [], []), {**ABOUT, "compiled": False}, "make bench")
