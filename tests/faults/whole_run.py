@@ -26,6 +26,7 @@ RECEIVER = "receiver"
 SPARED = "kafka"
 """`headrace up` ends when its only broker ends; brokers are killed in tests/faults/test_cluster.py."""
 LOOK_SECONDS = 0.2
+_DEDUP = "steps: [validate, dedup]"
 _WORKSPACE = """\
 workspace: faults
 sources:
@@ -53,6 +54,7 @@ class Plan(NamedTuple):
         streams: How many killers work side by side.
         pause: Shortest and longest pause of a killer between two kills, in seconds.
         seconds: Longest time for all of it.
+        spared: Names of processes that are not killed.
     """
 
     kills: int
@@ -61,6 +63,7 @@ class Plan(NamedTuple):
     streams: int
     pause: tuple[float, float]
     seconds: float
+    spared: frozenset[str] = frozenset()
 
 
 class WholeRun:
@@ -69,6 +72,7 @@ class WholeRun:
     Args:
         folder: Folder of everything.
         broken: A broken build that all its processes are, or empty.
+        window: Dedup window, in seconds, where it is not a day.
 
     Attributes:
         one: The installation.
@@ -77,13 +81,18 @@ class WholeRun:
         workspace: The file that declares it.
     """
 
-    def __init__(self, folder: Path, broken: str = "") -> None:
+    def __init__(self, folder: Path, broken: str = "", window: int = 0) -> None:
         self.receiver = ReceiverProcess(free_port(), folder / "receipts")
         self.one = Installation(REPOSITORY, free_port(), folder / "home", HEADRACE)
         self.lake = folder / "lake"
         if broken:
             path = os.pathsep.join([str(REPOSITORY / "tests/faults/broken_processes"), str(REPOSITORY)])
             self.one._environment |= {"HEADRACE_BROKEN": broken, "HEADRACE_BROKEN_GAP": "0.5", "PYTHONPATH": path}
+        self._topology: str | Path = "default"
+        if window:
+            whole = (REPOSITORY / "topologies/default.yaml").read_text(encoding="utf-8")
+            self._topology = folder / "topology.yaml"
+            self._topology.write_text(whole.replace(_DEDUP, f"{_DEDUP}\n    dedup_window_seconds: {window}"), encoding="utf-8")
         secret = folder / "secret"
         secret.write_text(SECRET, encoding="utf-8")
         self.workspace = folder / "workspace.yaml"
@@ -92,7 +101,7 @@ class WholeRun:
     def start(self) -> None:
         """Start all of it, with retries ten times as fast as they are."""
         self.receiver.start()
-        self.one.start(*HEADRACE, "up", "--time-scale", "0.1", "--workspace", str(self.workspace))
+        self.one.start(*HEADRACE, "up", "--time-scale", "0.1", "--workspace", str(self.workspace), "--topology", str(self._topology))
 
     def end(self) -> None:
         """End what still runs."""
@@ -162,7 +171,7 @@ class Killer:
         """Choose who is next: each in its turn, in an order of chance."""
         with self._lock:
             if not self._turn:
-                self._turn = [*self._run.processes, RECEIVER]
+                self._turn = [name for name in (*self._run.processes, RECEIVER) if name not in self._plan.spared]
                 self._chance.shuffle(self._turn)
             free = [name for name in self._turn if name not in self._busy]
             if not free:
