@@ -51,7 +51,7 @@ def _records(count: int) -> list[Record]:
 
 
 def _parts(gathered: Gathered) -> list[Part]:
-    return [Part(rows.source, rows.call, rows.hour, to_arrow(rows.columns), rows.events) for rows in gathered.files]
+    return [Part(rows.source, rows.call, rows.hour, [to_arrow(rows.columns)], rows.events) for rows in gathered.files]
 
 
 def _timed(work: Callable[[], _T], rows: int) -> tuple[_T, float]:

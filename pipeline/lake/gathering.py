@@ -16,6 +16,8 @@ from pipeline.model.ledger import Row, Tally
 from pipeline.model.record import Record
 
 _ROUTES_REMEMBERED: Final = 4096
+_COPIES: Final = 2.6
+"""A row holds its message as it came, and the values in it once more, each as an object of its own; measured on the demo shop's events."""
 EVENTS_MOST: Final = 1000
 """Most event slugs that a file's entry in the manifest lists; they only serve the views of single events."""
 
@@ -106,6 +108,11 @@ class Gathering:
         self._elsewhere: Counter[str] = Counter()
         self._already: Counter[str] = Counter()
         self._ended: list[Ended] = []
+
+    @property
+    def memory(self) -> int:
+        """About how many bytes what was taken takes in memory; more than 0 as soon as anything was."""
+        return min(1, self.records) + int(_COPIES * self.size) + sum(table.memory for table in self._tables.values())
 
     def place(self, record: Record) -> tuple[FileKey, str] | None:
         """Say in which file a record's row would lie, and under which message id, without taking it.

@@ -16,6 +16,10 @@ COLUMNS_MOST: Final = 400
 PATHS_MOST: Final = 20_000
 """Most different places of values that a table remembers before it starts afresh."""
 
+_ROW_BYTES: Final = 200
+"""What a row takes in memory beside its values and its place in each flattened column."""
+_SLOT_BYTES: Final = 8
+
 TIMESTAMPS: Final[Mapping[str, str]] = MappingProxyType(
     {"received_at": "receivedAt", "sent_at": "sentAt", "timestamp": "timestamp", "original_timestamp": "originalTimestamp"}
 )
@@ -74,6 +78,16 @@ class _Values:
         self.places: list[_Place] = []
         self.owner: _Place | None = None
 
+    def begin(self) -> None:
+        """Start with no values; what held them keeps them."""
+        self.values = []
+        self.share()
+
+    def share(self) -> None:
+        """Let its place add values by itself, where no other place shares the column."""
+        for place in self.places:
+            place.values = None if len(self.places) > 1 else self.values
+
 
 class _Place:
     """A place in messages (`context.page.url`), and the column that its values go to.
@@ -114,6 +128,7 @@ class Table:
     __slots__ = (
         "_columns",
         "_context",
+        "_fields",
         "_known",
         "_object",
         "_others",
@@ -134,12 +149,16 @@ class Table:
         self.notes: Counter[str] = Counter()
         self.events: Counter[str] = Counter()
         self._source = source
-        self._stored: dict[str, list[Any]] = {name: [] for name in stored_columns(call)}
-        fields = {**_IDS, **TIMESTAMPS, **_CALL_TEXTS[call]}
-        self._texts = [(self._stored[name], field) for name, field in fields.items()]
+        self._fields = {**_IDS, **TIMESTAMPS, **_CALL_TEXTS[call]}
+        self._begin()
+        fields = self._fields
         self._known = frozenset((*fields.values(), *extracted_columns(call).values(), "type"))
         self._reserved = stored_columns(call).keys() | extracted_columns(call).keys()
         self._forget()
+
+    def _begin(self) -> None:
+        self._stored: dict[str, list[Any]] = {name: [] for name in stored_columns(self.call)}
+        self._texts = [(self._stored[name], field) for name, field in self._fields.items()]
 
     def _forget(self) -> None:
         self._columns: dict[str, _Values] = {}
@@ -246,12 +265,15 @@ class Table:
             column = self._columns[name] = _Values(name)
         place.column = column
         column.places.append(place)
-        shared = len(column.places) > 1
-        if shared and column.owner is None:
+        if len(column.places) > 1 and column.owner is None:
             column.owner = column.places[0]
-        for each in column.places:
-            each.values = None if shared else column.values
+        column.share()
         return column
+
+    @property
+    def memory(self) -> int:
+        """About how many bytes its columns take beside the values."""
+        return self.rows * (_ROW_BYTES + _SLOT_BYTES * len(self._columns))
 
     def _truncate(self) -> None:
         """Let go of what a failed row has added."""
@@ -267,12 +289,11 @@ class Table:
             The stored columns in their order, then those that have a value, sorted by name.
         """
         columns = list(self._take())
-        for values in self._stored.values():
-            values.clear()
+        self._begin()
         if len(self._columns) >= COLUMNS_MOST or self._paths >= PATHS_MOST:
             self._forget()
         for column in self._columns.values():
-            column.values.clear()
+            column.begin()
         self.rows = 0
         self.notes = Counter()
         self.events = Counter()
@@ -282,11 +303,12 @@ class Table:
         rows = self.rows
         constant = {"source": self._source, "type": self.call}
         for name, kind in stored_columns(self.call).items():
-            yield Column(name, kind, [constant[name]] * rows if name in constant else self._stored[name].copy())
+            yield Column(name, kind, [constant[name]] * rows if name in constant else self._stored[name])
         for name in sorted(self._columns):
             values = self._columns[name].values
             if not values:
                 continue
-            column = widen(name, [*values, *([None] * (rows - len(values)))])
+            values.extend([None] * (rows - len(values)))
+            column = widen(name, values)
             if column is not None:
                 yield column

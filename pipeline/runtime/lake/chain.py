@@ -18,7 +18,7 @@ from pipeline.lake.gathering import Gathered
 from pipeline.lake.manifest import DataFile, ManifestRecord, covered, data_path, decode_record, encode_record, follow, next_revision
 from pipeline.lake.names import folder_value
 from pipeline.runtime.lake.disk import Disk
-from pipeline.runtime.lake.parquet import column_types, read_united, to_arrow, write_table
+from pipeline.runtime.lake.parquet import read_united, to_arrow, write_tables
 
 MANIFEST: Final = "_manifest"
 TEMPORARY: Final = "_temporary"
@@ -40,14 +40,14 @@ class Part:
         source: Source id.
         call: Spec call.
         hour: Hour in which they were received, `YYYY-MM-DDTHH`.
-        table: The rows.
+        tables: The rows, in pieces of the same columns; read once.
         events: Slugs of their track events.
     """
 
     source: str
     call: str
     hour: str
-    table: pa.Table
+    tables: Iterable[pa.Table]
     events: tuple[str, ...] = ()
 
 
@@ -103,7 +103,7 @@ class Draft:
         for part in parts:
             path = self._folder / f"{self._count}.parquet"
             self._count += 1
-            self._disk.write(path, write_table(part.table))
+            self._disk.write(path, write_tables(part.tables).data)
             key = part.source, part.call, part.hour
             self._paths.setdefault(key, []).append(path)
             self._events.setdefault(key, set()).update(part.events)
@@ -167,12 +167,12 @@ class Chain:
         return complete
 
     def _stage(self, folder: Path, part: Part, record: ManifestRecord, number: int) -> DataFile:
-        data = write_table(part.table)
+        written = write_tables(part.tables)
         temporary = folder / f"{number}.parquet"
-        self._disk.write(temporary, data)
+        self._disk.write(temporary, written.data)
         self._disk.sync(temporary)
         path = data_path((folder_value(part.source), part.call, part.hour), self.name, record.start, record.end, record.revision)
-        return DataFile(path, part.source, part.call, part.table.num_rows, len(data), column_types(part.table), part.events)
+        return DataFile(path, part.source, part.call, written.rows, len(written.data), written.columns, part.events)
 
     def _publish(self, folder: Path, files: Sequence[DataFile]) -> None:
         if not files:
@@ -304,5 +304,7 @@ def _sum(notes: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def parts_of(gathered: Gathered) -> Iterable[Part]:
-    """Give what was gathered as the parts that files are written of."""
-    return (Part(rows.source, rows.call, rows.hour, to_arrow(rows.columns), rows.events) for rows in gathered.files)
+    """Give what was gathered as the parts that files are written of, and let go of each that is written."""
+    while gathered.files:
+        rows = gathered.files.pop(0)
+        yield Part(rows.source, rows.call, rows.hour, [to_arrow(rows.columns)], rows.events)

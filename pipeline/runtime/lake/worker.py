@@ -32,14 +32,15 @@ from pipeline.runtime.expiry import expired_ranges, pass_over
 from pipeline.runtime.inbox import Inbox, InboxClosedError
 from pipeline.runtime.lake.chain import MANIFEST, Chain, Draft, Taken, parts_of
 from pipeline.runtime.lake.disk import Disk
+from pipeline.runtime.lake.held import Held
 from pipeline.runtime.lake.sieve import Sieve, add_or_end, is_of_replay
 from pipeline.runtime.partition_worker import ReadCommitted, start_offset
 from pipeline.runtime.progress import Standing
 
 _log = logging.getLogger(__name__)
 
-SLICE_BYTES: Final = 128 * 1024
-"""Input that is laid out between two turns of the loop, so that heartbeats are never starved."""
+AGAIN_SECONDS: Final = 1.0
+"""How long rows of a range that is written again wait in memory for more of it; then they wait on disk."""
 STAGE: Final = "lake"
 _T = TypeVar("_T")
 
@@ -74,6 +75,7 @@ class LakeWorker:
         disk: How files are written.
         topic_id: Id of the topic, where the broker knows it.
         doubts: Where chains ended that seemed to reach beyond their topic, by partition; shared by all workers of a process.
+        held: What all workers of a process hold in memory.
     """
 
     def __init__(  # noqa: PLR0913 (ports are passed one by one)
@@ -90,6 +92,7 @@ class LakeWorker:
         disk: Disk | None = None,
         topic_id: str = "",
         doubts: dict[TopicPartition, int] | None = None,
+        held: Held | None = None,
     ) -> None:
         self._partition = partition
         self._topic = partition.topic.removeprefix(f"{prefix}.")
@@ -107,6 +110,7 @@ class LakeWorker:
         self._disk = disk or Disk()
         self._topic_id = topic_id
         self._doubts = {} if doubts is None else doubts
+        self._held = Held() if held is None else held
         self._gathering = Gathering(storage)
         self._first: Record | None = None
         self._last: Record | None = None
@@ -121,6 +125,7 @@ class LakeWorker:
         self._drafted: list[Gathered] = []
         self._sieve: Sieve | None = None
         self._unsifted: list[Record] = []
+        self._unsifted_bytes = 0
 
     async def open(self, read_committed: ReadCommitted, bounds: tuple[int, int]) -> int:
         """Fence a stale owner, read manifest and committed offset, and make good what a crash left undone."""
@@ -199,19 +204,28 @@ class LakeWorker:
     async def run(self, inbox: Inbox) -> None:
         """Gather and write until the inbox is closed; what is not written then is read again by the next owner."""
         while True:
+            may_take = await self._held.may_take(self, self._patience())
             try:
-                records = await inbox.take(SLICE_BYTES, self._patience())
+                records = await inbox.take(self._held.slice_bytes, self._patience()) if may_take else []
             except InboxClosedError:
                 return
             for record in await self._write_again(records) if self._again else records:
                 self._take(record)
-            if self._is_due():
+            self._held.note(self, self._size())
+            if self._again and not records and self._size():
+                await self._keep(self._again[0])
+            elif self._is_due() or not may_take:
                 await self._commit()
             elif records:
                 await asyncio.sleep(0)
 
+    def _size(self) -> int:
+        return self._gathering.memory + self._unsifted_bytes
+
     def _patience(self) -> float | None:
-        if self._first is None or self._again:
+        if self._again:
+            return AGAIN_SECONDS if self._size() else None
+        if self._first is None:
             return None
         return max(0.0, self._since + self._limits.seconds - self._clock.monotonic())
 
@@ -232,6 +246,7 @@ class LakeWorker:
         self._last = record
         if self._sieve is not None:
             self._unsifted.append(record)
+            self._unsifted_bytes += len(record.value or b"")
         else:
             add_or_end(self._gathering, record)
 
@@ -239,7 +254,7 @@ class LakeWorker:
         if self._sieve is None:
             return
         await self._sieve.take_turn()
-        records, self._unsifted = self._unsifted, []
+        records, self._unsifted, self._unsifted_bytes = self._unsifted, [], 0
         await self._in_thread(self._sieve.add, records, target)
 
     async def _write_again(self, records: Sequence[Record]) -> Sequence[Record]:
@@ -259,17 +274,19 @@ class LakeWorker:
     async def _keep(self, target: ManifestRecord) -> None:
         """Lay rows of a large range aside until all of them are there."""
         await self._sift(target)
-        gathered = self._gathering.take()
         if self._draft is None:
             self._draft = await self._in_thread(self._chain.draft, target.start)
-        await self._in_thread(self._draft.add, parts_of(gathered))
-        self._drafted.append(gathered._replace(files=[]))
+        async with self._held.writing(self):
+            gathered = await self._in_thread(self._gathering.take)
+            await self._in_thread(self._draft.add, parts_of(gathered))
+        self._held.note(self, 0)
+        self._drafted.append(gathered)
 
     async def _leave_as_it_is(self) -> None:
         """Pass over a range whose last record the topic has lost meanwhile."""
         self._again.popleft()
         self._first = self._last = None
-        self._unsifted = []
+        self._unsifted, self._unsifted_bytes = [], 0
         self._gathering.take()
         await self._end_range()
 
@@ -290,18 +307,20 @@ class LakeWorker:
             await self._keep(target)
         else:
             await self._sift(target)
-        gathered = summed([*self._drafted, self._gathering.take()])
+        gathered = summed([*self._drafted, await self._in_thread(self._gathering.take)])
         at = self._clock.now_ms()
         outputs = self._outputs(gathered, first.offset, target.end, at)
         revision = await self._in_thread(self._chain.revision, target.start)
         record = replace(target, files=(), at=at, notes=dict(gathered.notes), outputs=(), revision=revision)
         try:
-            complete = await self._in_thread(self._write, gathered, record)
+            async with self._held.writing(self):
+                complete = await self._in_thread(self._write, gathered, record)
         except Taken as error:
             await self._yield_to_other(error)
             raise Uncertain(f"another writer wrote the range at offset {target.start} of {self._partition}; reading the manifest anew") from error
         self._again.popleft()
         metadata = AGAIN if self._again else STORED
+        self._held.note(self, 0)
         committed = await self._transactions.commit(outputs, {self._partition: Position(target.end, metadata)}, self._group)
         self._done = target.end
         self._live[self._live.index(target)] = complete
@@ -315,16 +334,18 @@ class LakeWorker:
             return
         started = self._clock.monotonic()
         await self._sift()
-        gathered = self._gathering.take()
+        gathered = await self._in_thread(self._gathering.take)
         at = self._clock.now_ms()
         end = last.offset + 1
         outputs = self._outputs(gathered, first.offset, end, at)
         record = ManifestRecord(self._end, end, (), 0, at, dict(gathered.notes), outputs, topic_id=self._topic_id)
         try:
-            complete = await self._in_thread(self._write, gathered, record)
+            async with self._held.writing(self):
+                complete = await self._in_thread(self._write, gathered, record)
         except Taken as error:
             await self._yield_to_other(error)
             raise Uncertain(f"another writer added the record at offset {self._end} of {self._partition}; reading the manifest anew") from error
+        self._held.note(self, 0)
         committed = await self._transactions.commit(outputs, {self._partition: Position(end, STORED)}, self._group)
         if self._sieve is not None:
             await self._sieve.give_turn()
@@ -383,7 +404,8 @@ class LakeWorker:
 
     async def _merge(self, run: list[ManifestRecord]) -> None:
         try:
-            merged = await asyncio.to_thread(self._chain.merge, run, self._clock.now_ms())
+            async with self._held.one_merges:
+                merged = await asyncio.to_thread(self._chain.merge, run, self._clock.now_ms())
             place = self._live.index(run[0])
             self._live[place : place + len(run)] = [merged]
             await asyncio.to_thread(self._chain.sweep, self._clock.now_ms())
@@ -392,6 +414,7 @@ class LakeWorker:
 
     async def close(self) -> None:
         """Stop upkeep and the producer; never raises."""
+        self._held.leave(self)
         if self._upkeep is not None:
             self._upkeep.cancel()
             await asyncio.gather(self._upkeep, return_exceptions=True)

@@ -9,6 +9,7 @@ from pipeline.model.record import TopicPartition
 from pipeline.ports.broker import Broker, Membership
 from pipeline.ports.clock import Clock
 from pipeline.ports.metrics import Metrics
+from pipeline.runtime.lake.held import Held
 from pipeline.runtime.lake.worker import LakeLimits, LakeWorker
 
 
@@ -30,6 +31,7 @@ def lake_workers(
         A function that makes the worker of a partition.
     """
     doubts: dict[TopicPartition, int] = {}
+    held = Held()
 
     def make(partition: TopicPartition, membership: Membership | None) -> LakeWorker:
         topic = partition.topic.removeprefix(f"{prefix}.")
@@ -45,6 +47,7 @@ def lake_workers(
             limits=limits,
             topic_id=broker.pinned(f"{prefix}.lake.{storage}", partition.topic),
             doubts=doubts,
+            held=held,
         )
 
     return make
