@@ -12,6 +12,8 @@ from pipeline.lake.memory import HELD_BYTES, next_move
 SLICE_BYTES: Final = 512 * 1024
 """Input that all workers together lay out between two turns of the loop, so that heartbeats are never starved."""
 _SLICE_LEAST: Final = 16 * 1024
+WRITERS: Final = 4
+"""How many workers turn rows into files at a time: they wait for the disk more than they compute, and each has its rows in memory once more."""
 
 
 class Held:
@@ -28,7 +30,7 @@ class Held:
         self._most = most
         self._sizes: dict[object, int] = {}
         self._writing: set[object] = set()
-        self._one_writes = asyncio.Lock()
+        self._few_write = asyncio.Semaphore(WRITERS)
         self._freed = asyncio.Event()
         self.one_merges = asyncio.Lock()
 
@@ -83,11 +85,11 @@ class Held:
 
     @asynccontextmanager
     async def writing(self, worker: object) -> AsyncIterator[None]:
-        """Be the only one that turns rows into files; the caller notes what it holds after it."""
+        """Be one of the few that turn rows into files at a time; the caller notes what it holds after it."""
         self._writing.add(worker)
         self._freed.set()  # among the others another one holds the most now
         try:
-            async with self._one_writes:
+            async with self._few_write:
                 yield
         finally:
             self._writing.discard(worker)

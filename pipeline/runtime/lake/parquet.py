@@ -31,9 +31,9 @@ _PLAIN_TEXTS: Final = frozenset(("id", MESSAGE))
 """Columns whose values hardly repeat: a dictionary of them costs time and saves nothing."""
 _COMPRESSED_FROM: Final = 64 * 1024
 """Bytes in memory from which a column that has a dictionary is compressed: below, making a compressor ready costs more than all the rest."""
-GROUP_BYTES: Final = 8 * 1024 * 1024
+GROUP_BYTES: Final = 24 * 1024 * 1024
 """About the most that one row group of a merged file takes in memory."""
-_ROWS_AT_ONCE: Final = 2_000
+_ROWS_AT_ONCE: Final = 8_000
 
 
 class Written(NamedTuple):
@@ -105,7 +105,10 @@ def write_tables(tables: Iterable[pa.Table]) -> Written:
 
 def _writer(buffer: BytesIO, first: pa.Table) -> pq.ParquetWriter:
     names = first.column_names
-    codecs = {name: "zstd" if name in _PLAIN_TEXTS or first[name].nbytes >= _COMPRESSED_FROM else "none" for name in names}
+    codecs = {
+        name: "zstd" if name in _PLAIN_TEXTS or column.nbytes >= _COMPRESSED_FROM else "none"
+        for name, column in zip(names, first.columns, strict=True)
+    }
     return pq.ParquetWriter(
         buffer,
         first.schema,
@@ -147,7 +150,9 @@ def read_united(paths: Sequence[Path]) -> Iterator[pa.Table]:
         with pq.ParquetFile(path) as file:
             for batch in file.iter_batches(_ROWS_AT_ONCE):
                 piece = pa.Table.from_batches([batch])
-                piece = piece.cast(pa.schema([schema.field(name) for name in piece.column_names]), safe=False)
+                wanted = pa.schema([schema.field(name) for name in piece.column_names])
+                if piece.schema != wanted:
+                    piece = piece.cast(wanted, safe=False)
                 waiting.append(piece)
                 size += piece.nbytes
                 if size >= GROUP_BYTES:
