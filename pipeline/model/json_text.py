@@ -109,7 +109,7 @@ def _lost_a_key(text: bytes, value: Any, write: Callable[[Any], bytes]) -> bool:
 
 
 def encode_apart(value: dict[str, Any], name: str) -> tuple[bytes, list[bytes]]:
-    """Write an object as `encode` does, and keep the text of each element of one of its arrays, so that it need not be written again.
+    """Write an object so that it reads as what `encode` writes, and keep the text of each element of an array, so that it need not be written again.
 
     Args:
         value: The object.

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeline.model import json_text
@@ -30,10 +30,12 @@ def test_what_is_written_reads_the_same(value: Any) -> None:  # noqa: ANN401 (an
 
 
 @given(st.dictionaries(TEXT, VALUES, max_size=3), st.lists(VALUES, max_size=4))
+@example({}, [-(2**63) - 1, 1.192092896e-07])
 def test_an_array_written_apart_reads_the_same(value: dict[str, Any], elements: list[Any]) -> None:
-    """The whole is as it is written at once, and each element as it is written alone."""
+    """The whole reads as what is written at once (a float may be spelled `1e-7` or `1e-07`), and each element is as it is written alone."""
     whole = {**value, "batch": elements}
-    assert (encode(whole), [encode(element) for element in elements]) == json_text.encode_apart(whole, "batch")
+    text, texts = json_text.encode_apart(whole, "batch")
+    assert (repr(whole), [encode(element) for element in elements]) == (repr(decode(text)[0]), texts)
 
 
 @given(VALUES)
