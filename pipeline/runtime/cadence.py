@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Final
+from zlib import crc32
 
 from pipeline.runtime.inbox import INBOX_BYTES
 
@@ -50,6 +51,22 @@ def rest_after(seconds: float, *, share: float, most: float) -> float:
         For how long after it no dry input ends a transaction, in seconds.
     """
     return min(most, seconds * (1 - share) / share)
+
+
+def until_beat(now: float, least: float, *, interval: float, name: str) -> float:
+    """Say how long to rest so that all who commit together come at the same moment: one transaction for all of them, not one for each.
+
+    Args:
+        now: Monotonic time in seconds.
+        least: Shortest rest in seconds.
+        interval: Time between two beats in seconds.
+        name: What they have in common; others beat at other moments, so that not all of a process come at once.
+
+    Returns:
+        Time until the first beat that is not too early, in seconds.
+    """
+    phase = crc32(name.encode()) / 2**32 * interval
+    return least + interval - (now + least - phase) % interval
 
 
 def is_due(*, waiting_bytes: int, written_bytes: int, elapsed: float, interval: float, rest: float = 0.0) -> bool:

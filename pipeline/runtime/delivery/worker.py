@@ -21,7 +21,7 @@ from pipeline.ports.broker import Blocked, BrokerError, Position, RecordRefused,
 from pipeline.ports.clock import Clock
 from pipeline.ports.http import Answer, HttpClient
 from pipeline.ports.metrics import Metrics
-from pipeline.runtime.cadence import DELIVER_SHARE, rest_after
+from pipeline.runtime.cadence import DELIVER_SHARE, rest_after, until_beat
 from pipeline.runtime.delivery.anew import renew
 from pipeline.runtime.delivery.entry import Entry, rank_of
 from pipeline.runtime.delivery.lane import DeliveryLane
@@ -360,9 +360,10 @@ class DeliverWorker:
             self._quiet.set()
 
     async def _commit_regularly(self) -> None:
+        gathered = False
         while True:
             await self._changed.wait()
-            if self._unfinished and not self._stopping:
+            if self._unfinished and not self._stopping and not gathered:
                 await self._wait(self._quiet, self._interval)
             self._changed.clear()
             stopping = self._stopping  # what ends beside the last commit but one needs one more
@@ -370,8 +371,11 @@ class DeliverWorker:
             await self._commit()
             if stopping:
                 return
-            if not self._stopping and (rest := rest_after(self._clock.monotonic() - began, share=DELIVER_SHARE, most=self._interval / 2)):
-                await self._clock.sleep(rest)
+            if not self._stopping:
+                now = self._clock.monotonic()
+                least = rest_after(now - began, share=DELIVER_SHARE, most=self._interval / 2)
+                await self._clock.sleep(until_beat(now, least, interval=self._interval, name=self._group))
+            gathered = self._changed.is_set()
 
     async def _commit(self) -> None:
         window = self._window

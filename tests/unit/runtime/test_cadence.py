@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.runtime.cadence import STRETCH_MOST, TRANSACTION_BYTES, interval_under, is_due, rest_after
+from pipeline.runtime.cadence import STRETCH_MOST, TRANSACTION_BYTES, interval_under, is_due, rest_after, until_beat
 from pipeline.runtime.inbox import INBOX_BYTES
 
 
@@ -31,6 +31,19 @@ def test_a_rest_is_as_long_as_commits_are_slow() -> None:
     assert pytest.approx(0.024) == rest_after(0.008, share=0.25, most=0.025)
     assert pytest.approx(0.025) == rest_after(0.200, share=0.5, most=0.025)
     assert pytest.approx(0) == rest_after(0.0, share=0.5, most=0.025)
+
+
+def test_who_commits_together_rests_to_the_same_moment() -> None:
+    """Whenever each of them was done; one that must rest for longer comes a beat later."""
+    first, second, third = (at + until_beat(at, least, interval=0.1, name="crm") for at, least in ((7.01, 0.0), (7.02, 0.0), (7.02, 0.1)))
+    assert pytest.approx(first) == second
+    assert pytest.approx(first + 0.1) == third
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1), st.floats(0.001, 10), st.text())
+def test_a_rest_to_the_beat_is_bounded(now: float, least: float, interval: float, name: str) -> None:
+    """Never shorter than the least, and longer by an interval at most."""
+    assert least <= until_beat(now, least, interval=interval, name=name) <= (least + interval) * 1.0001
 
 
 def test_a_backlog_makes_transactions_longer() -> None:
