@@ -204,7 +204,8 @@ class LakeWorker:
     async def run(self, inbox: Inbox) -> None:
         """Gather and write until the inbox is closed; what is not written then is read again by the next owner."""
         while True:
-            may_take = await self._held.may_take(self, self._patience())
+            # Who has laid rows aside has the turn that those wait for who hold the rest of the room: it must not wait for them.
+            may_take = self._draft is not None or await self._held.may_take(self, self._patience())
             try:
                 records = await inbox.take(self._held.slice_bytes, self._patience()) if may_take else []
             except InboxClosedError:

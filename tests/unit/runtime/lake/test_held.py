@@ -15,6 +15,7 @@ from pipeline.ports.broker import Position
 from pipeline.runtime.brokers.memory import MemoryBroker
 from pipeline.runtime.inbox import Inbox
 from pipeline.runtime.lake import held as held_module
+from pipeline.runtime.lake import worker as worker_module
 from pipeline.runtime.lake.held import Held
 from pipeline.runtime.lake.worker import LakeLimits, LakeWorker
 from pipeline.testing import HandClock, MemoryMetrics
@@ -35,6 +36,16 @@ class Watched(Held):
         self.peak = max(self.peak, self.total)
 
 
+class OfOne(Watched):
+    """A broken build: it counts one partition only."""
+
+    async def may_take(self, worker: object, patience: float | None) -> bool:
+        """Ask a bound of its own."""
+        alone = Held(MOST)
+        alone.note(worker, self._sizes.setdefault(worker, 0))
+        return await alone.may_take(worker, patience)
+
+
 def a_broker() -> MemoryBroker:
     """Make a broker with a backlog in each partition."""
     broker = MemoryBroker()
@@ -48,7 +59,7 @@ def a_broker() -> MemoryBroker:
     return broker
 
 
-async def work_off(broker: MemoryBroker, number: int, root: Path, held: Held) -> None:
+async def work_off(broker: MemoryBroker, number: int, root: Path, held: Held, records: int = EVENTS) -> None:
     """Store one partition, whose rows need not be written before the end for any other reason than memory."""
     partition = TopicPartition("shop.routed", number)
     log = broker.log(partition.topic)[number]
@@ -60,7 +71,7 @@ async def work_off(broker: MemoryBroker, number: int, root: Path, held: Held) ->
         transactions=broker.transactions(f"shop-lake.lake-routed-{number}"),
         clock=HandClock(0),
         metrics=MemoryMetrics(),
-        limits=LakeLimits(seconds=3600, records=EVENTS),
+        limits=LakeLimits(seconds=3600, records=records),
         held=held,
     )
 
@@ -82,16 +93,40 @@ async def work_off(broker: MemoryBroker, number: int, root: Path, held: Held) ->
     await worker.close()
 
 
-async def test_a_backlog_in_many_partitions_stays_within_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _ids(root: Path) -> list[str]:
+    return sorted(name for file in lake_files(root) for name in pq.ParquetFile(root / file.path).read(["id"])["id"].to_pylist())
+
+
+@pytest.mark.parametrize(("build", "holds"), [(Watched, True), (OfOne, False)])
+async def test_a_backlog_in_many_partitions_stays_within_the_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: type[Watched], *, holds: bool
+) -> None:
     """All begin at once, and none is due for an hour: the largest is written, the others go on after it, and each row is there once."""
     monkeypatch.setattr(held_module, "_SLICE_LEAST", SLICE)
     monkeypatch.setattr(held_module, "SLICE_BYTES", SLICE * PARTITIONS)
-    broker, held = a_broker(), Watched(MOST)
+    broker, held = a_broker(), build(MOST)
     async with asyncio.timeout(30):
         await asyncio.gather(*(work_off(broker, number, tmp_path, held) for number in range(PARTITIONS)))
-    ids = [name for file in lake_files(tmp_path) for name in pq.ParquetFile(tmp_path / file.path).read(["id"])["id"].to_pylist()]
-    assert sorted(ids) == sorted(f"m{number}" for number in range(PARTITIONS * EVENTS))
-    assert MOST // 2 < held.peak <= MOST + PARTITIONS * 4 * SLICE
+    assert _ids(tmp_path) == sorted(f"m{number}" for number in range(PARTITIONS * EVENTS))
+    assert holds == (held.peak <= MOST + PARTITIONS * 4 * SLICE)
+    assert held.peak > MOST // 2
+    assert held.total == 0
+
+
+async def test_partitions_that_are_written_again_do_not_wait_for_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One at a time lays large ranges aside, and those that wait for it may hold all the room there is: it goes on without."""
+    broker, held = a_broker(), Held(MOST)
+    for number in range(PARTITIONS):
+        await work_off(broker, number, tmp_path, held)
+    before = _ids(tmp_path)
+    for partition in broker.positions(GROUP):
+        broker.positions(GROUP)[partition] = Position(0)
+    monkeypatch.setattr(held_module, "_SLICE_LEAST", SLICE)
+    monkeypatch.setattr(held_module, "SLICE_BYTES", SLICE * PARTITIONS)
+    monkeypatch.setattr(worker_module, "AGAIN_SECONDS", 0.01)
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(work_off(broker, number, tmp_path, held, EVENTS // 2) for number in range(PARTITIONS)))
+    assert before == _ids(tmp_path)
     assert held.total == 0
 
 
