@@ -17,7 +17,7 @@ from aiokafka.structs import TopicPartition as KafkaTopicPartition
 from pipeline.model.limits import TOPIC_MESSAGE_BYTES
 from pipeline.model.record import Record, TopicPartition
 from pipeline.ports.broker import Assigned, BrokerError, Membership, Position, Revoked, TopicState
-from pipeline.runtime.brokers.kafka_metadata import SharedAdmin
+from pipeline.runtime.brokers.kafka_metadata import ASK_SECONDS, SharedAdmin
 from pipeline.runtime.brokers.kafka_records import in_chunks, read_whatever_was_written
 from pipeline.runtime.brokers.kafka_stable_offsets import OffsetUnstable, stable_offset
 from pipeline.runtime.brokers.kafka_topics import Pins, marked, read_marked
@@ -189,14 +189,16 @@ class KafkaConsumer:
         attempt = 0
         while attempt < COMMITTED_ATTEMPTS:
             try:
-                offset, metadata = await stable_offset(await self._admin.client(self), self._group, partition)
+                admin = await self._admin.client(self)
+                async with asyncio.timeout(ASK_SECONDS):
+                    offset, metadata = await stable_offset(admin, self._group, partition)
             except OffsetUnstable as error:
                 doubt = error
                 if asyncio.get_running_loop().time() > until:
                     break
                 await asyncio.sleep(STABLE_LOOK_SECONDS)
             except (KafkaError, OSError) as error:
-                doubt = error
+                doubt = str(error) or type(error).__name__
                 attempt += 1
                 if attempt < COMMITTED_ATTEMPTS:  # a new group, and one whose coordinator has moved or starts again, has none for a moment
                     await asyncio.sleep(0.1 * 2 ** (attempt - 1))
@@ -258,9 +260,11 @@ class KafkaConsumer:
             leaving.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody is left to be told
 
     async def _leave(self, consumer: AIOKafkaConsumer | None) -> None:
-        if consumer is not None:
-            await consumer.stop()
-        await self._admin.leave(self)
+        try:
+            if consumer is not None:
+                await consumer.stop()
+        finally:
+            await self._admin.leave(self)
 
 
 async def _bounds(consumer: AIOKafkaConsumer, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, tuple[int, int]]:
