@@ -90,6 +90,11 @@ class Parsed(NamedTuple):
     odd: bool
     texts: list[bytes] | None
 
+    @property
+    def deep(self) -> bool:
+        """Whether it is nested too deeply to be written again: a large integer may have become a float in it, and a doubled key gone unnoticed."""
+        return not self.odd and self.texts is None
+
 
 def parsed_whole(text: bytes, *, batch: bool) -> Parsed | Refused:
     """Parse the body of a request; the look for doubled keys writes each event, as its record will have it, and that is kept.
@@ -109,7 +114,8 @@ def parsed_whole(text: bytes, *, batch: bool) -> Parsed | Refused:
             kept = [json_text.encode(value)]
             return kept[0]
         if value.__class__ is not dict or value.get("batch").__class__ is not list:
-            return json_text.encode(value)
+            written, kept = json_text.encode(value), []
+            return written
         written, kept = json_text.encode_apart(value, "batch")
         return written
 

@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from pipeline.ingest import credentials, refusals
 from pipeline.ingest.answers import Result
-from pipeline.ingest.body import parsed, parsed_whole, plain
+from pipeline.ingest.body import parsed_whole, plain
 from pipeline.ingest.completion import Envelope, Sender, envelope_of
 from pipeline.ingest.dead_letters import dead_letter
 from pipeline.ingest.endpoints import Endpoint
@@ -158,22 +158,26 @@ def _whole(request: Request, text: bytes, keys: WriteKeys, workspace: Workspace)
         return refusals.NOT_A_BATCH
     if len(items) > limits.BATCH_EVENTS:
         return refusals.BATCH_TOO_LONG
+    if decoded.deep:  # read by itself, each event but the one that is to blame is exact
+        return (yield from _large(request, text, keys, workspace))
     value["batch"] = None
     return (yield from _batch(request, value, ReadItems(items, odd=odd, texts=texts), keys, workspace, odd=odd))
 
 
 def _large(request: Request, text: bytes, keys: WriteKeys, workspace: Workspace) -> Turns:
-    """Decide about a batch that has too many values to read it at once."""
+    """Decide about a batch that has too many values to read it at once, or is nested too deeply."""
     parts = yield from parts_of(text)
     if isinstance(parts, Refused):
         return parts
     if many_values(parts.envelope):
         return refusals.TOO_MANY_VALUES
-    decoded = parsed(parts.envelope)
+    decoded = parsed_whole(parts.envelope, batch=False)
     if isinstance(decoded, Refused):
         return decoded
+    if decoded.deep:
+        return refusals.INVALID_JSON
     try:
-        return (yield from _batch(request, decoded[0], UnreadItems(parts.items), keys, workspace, odd=decoded[1]))
+        return (yield from _batch(request, decoded.value, UnreadItems(parts.items), keys, workspace, odd=decoded.odd))
     except NotJson:
         return refusals.INVALID_JSON
 

@@ -9,11 +9,11 @@ from urllib.parse import parse_qs
 import orjson
 
 from pipeline.ingest import refusals
-from pipeline.ingest.body import parsed, plain
+from pipeline.ingest.body import parsed_whole, plain
 from pipeline.ingest.collect import Accepted
 from pipeline.ingest.completion import Envelope, Sender
 from pipeline.ingest.dead_letters import dead_letter
-from pipeline.ingest.judgement import Fault
+from pipeline.ingest.judgement import Fault, unwritable_fault
 from pipeline.ingest.records import Maker
 from pipeline.ingest.refusals import Refused
 from pipeline.ingest.webhook.calls import Calls, calls_of, compile_calls
@@ -175,10 +175,12 @@ def _proved(delivery: Delivery, hook: Hook, source: Source, workspace: Workspace
     text = plain(delivery.body, delivery.headers.get("content-encoding"))
     if isinstance(text, Refused):
         return text if text.status == 413 else Fault("invalid_json", text.message)
-    decoded = parsed(_json_of(text, hook, delivery.headers))
+    decoded = parsed_whole(_json_of(text, hook, delivery.headers), batch=False)
     if isinstance(decoded, Refused):
         return Fault("invalid_json", decoded.message)
-    body, odd = decoded
+    if decoded.deep:
+        return unwritable_fault()
+    body, odd = decoded.value, decoded.odd
     settled = odd_json.settle(body) if odd else None
     body = body if settled is None else settled.value
     try:

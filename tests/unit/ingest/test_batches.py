@@ -61,3 +61,20 @@ def test_replaced_values_of_a_single_event_are_counted() -> None:
     assert isinstance(verdict, Accepted)
     assert ({("web", "accepted"): 1}, {("web", "not_a_number"): 1}) == (verdict.counts, verdict.replaced)
     assert event(verdict)["context"] == {"replaced": [{"path": "/x", "what": "not_a_number"}]}
+
+
+@pytest.mark.parametrize("depth", [983, 984, 985, 986, 990, 1000, 1020])
+def test_an_event_that_is_nested_too_deeply_changes_no_other(depth: int) -> None:
+    """What only a reader without large integers can read, or no writer can write, is read by itself; the others are as exact as ever."""
+    whole = b'"type":"page","userId":"u","messageId":"m"'
+    body = b'{"batch":[{%s,"n":18446744073709551617,"q":1,"q":2},{%s,"properties":%s}]}' % (whole, whole, b"[" * depth + b"]" * depth)
+    exact, deep = taken(post("/v1/batch", body))
+    replaced = b'"context":{"replaced":[{"path":"/q","what":"duplicate_key"}]}'
+    assert b'{%s,"n":18446744073709551617,"q":2,%s}' % (whole, replaced) == exact.value
+    assert dict(deep.headers)["dead_reason"] == b"too_deep"
+
+
+def test_an_envelope_that_is_nested_too_deeply() -> None:
+    """It would be read, but perhaps not as it was sent."""
+    body = b'{"batch":[],"context":{"n":18446744073709551617},"x":%s}' % (b"[" * 1000 + b"]" * 1000)
+    assert refusal(post("/v1/batch", body)) == (400, "invalid_json")

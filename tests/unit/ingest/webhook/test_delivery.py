@@ -20,6 +20,11 @@ from pipeline.model.workspace import Source, Workspace
 from pipeline.sources import read_preset
 
 NOW = 1_767_225_600_000
+ALL_A: dict[str, Any] = {
+    "name": "m",
+    "trigger": "body.a = 1",
+    "fields": {"type": "track", "event": "E", "userId": "u", "properties": {"a": {"@path": "$.body.a"}}},
+}
 SOURCE: dict[str, Any] = {"id": "forms", "type": "webhook", "secrets": ["${env:S}"], "signature": {"header": "x-sign"}}
 
 
@@ -69,6 +74,7 @@ def test_odd_json_is_counted() -> None:
         (b"a=1", {}, "invalid_json"),
         (b'{"a":"%s"}' % (b"x" * 40_000), {}, "event_too_large"),
         (b'{"a":' * 900 + b"1" + b"}" * 900, {}, "too_deep"),
+        (b'{"a":1,"b":' + b"[" * 1000 + b"]" * 1000 + b"}", {"mappings": [ALL_A]}, "too_deep"),
         (b"[" * 100_000, {}, "invalid_json"),
         (b'{"a":1}', {"mappings": [{"name": "m", "trigger": "body.a = 1", "fields": {"type": "purchase"}}]}, "unknown_type"),
         (b'{"a":1}', {"event_name": {"@path": {"@path": "$.body.a"}}}, "mapping_failed"),
