@@ -14,6 +14,8 @@ from typing import Any, Final, NamedTuple
 
 PLACES_MOST: Final = 10
 """How many places of replaced values an event names; all of them are counted."""
+PATH_CHARACTERS: Final = 256
+"""Longest path of a place; a longer one is cut, and ends in `…`: each event of a batch carries those of its envelope."""
 
 NOT_A_NUMBER: Final = "not_a_number"
 TOO_LARGE: Final = "number_too_large"
@@ -81,7 +83,7 @@ ODD_VALUES: Final = (
 
 
 class Place(NamedTuple):
-    """A value that was replaced: JSON Pointer to it (RFC 6901), and the name it is counted under."""
+    """A value that was replaced: JSON Pointer to it (RFC 6901), cut where it is long, and the name it is counted under."""
 
     path: str
     what: str
@@ -232,5 +234,7 @@ def _pointer(link: _Link) -> str:
     steps: list[str] = []
     while link is not None:
         link, step = link
-        steps.append(_SURROGATE.sub("\ufffd", str(step)).replace("~", "~0").replace("/", "~1"))
-    return "".join("/" + step for step in reversed(steps))
+        # A name may be as long as a request: what would be cut anyway is not looked at.
+        steps.append(_SURROGATE.sub("\ufffd", str(step)[: PATH_CHARACTERS + 1]).replace("~", "~0").replace("/", "~1"))
+    path = "".join("/" + step for step in reversed(steps))
+    return path if len(path) <= PATH_CHARACTERS else path[: PATH_CHARACTERS - 1] + "…"

@@ -78,3 +78,9 @@ def test_what_is_no_json_is_refused(text: bytes) -> None:
     """One byte order mark is passed over, and nothing else."""
     with pytest.raises(ValueError, match=r".+"):
         json_text.decode_marked(text)
+
+
+@pytest.mark.parametrize(("length", "path"), [(253, "/" + "x" * 253 + "/0"), (254, "/" + "x" * 254 + "…"), (100_000, "/" + "x" * 254 + "…")])
+def test_a_long_path_is_cut(length: int, path: str) -> None:
+    """A name may be as long as a request, and each event of a batch carries the paths of its envelope."""
+    assert settle(json_text.decode_marked(b'{"%s":[NaN]}' % (b"x" * length))[0]).places == ((path, "not_a_number"),)
