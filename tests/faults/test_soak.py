@@ -27,8 +27,9 @@ FAULT_SECONDS = 600
 """Time between two kills, on average."""
 WATCHED = frozenset({"collector", "validate", "enrich", "deliver", "lake"})
 """Processes that are never killed: what holds connections, state, requests and rows has the whole hour to grow in."""
-WINDOW_SECONDS = 600
-"""Dedup window: what is kept of it, one and a half windows, no longer grows in the half hour that memory is judged by."""
+WINDOW_SECONDS = 900
+"""Dedup window: above the ten minutes after which the load sends copies; what is kept of it, one and a half windows, no longer grows in the half hour
+that memory is judged by."""
 LONG_ENOUGH = 50
 """Minutes of a soak that can tell a leak from noise."""
 
