@@ -28,8 +28,7 @@ FAULT_SECONDS = 600
 WATCHED = frozenset({"collector", "validate", "enrich", "deliver", "lake"})
 """Processes that are never killed: what holds connections, state, requests and rows has the whole hour to grow in."""
 WINDOW_SECONDS = 900
-"""Dedup window: above the ten minutes after which the load sends copies; what is kept of it, one and a half windows, no longer grows in the half hour
-that memory is judged by."""
+"""Dedup window: above the 500 s after which the last copies come; what is kept, 1.5 windows, no longer grows while memory is judged."""
 LONG_ENOUGH = 50
 """Minutes of a soak that can tell a leak from noise."""
 
